@@ -1,0 +1,1 @@
+"""Audited Indian equity data."""

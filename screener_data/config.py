@@ -1,0 +1,51 @@
+"""Settings, all from the environment (or a `.env` file in the workspace), secrets as SecretStr."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from screener_data.errors import ConfigError
+
+__all__ = ["Settings", "settings", "workspace"]
+
+
+def workspace() -> Path:
+    """The folder one works in: the nearest at or above the current one that holds `.screener` or `alembic.ini`.
+
+    A notebook's kernel starts in `notebooks/`; it must find the same database as the shell beside it.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / ".screener").is_dir() or (folder / "alembic.ini").is_file():
+            return folder
+    return here
+
+
+class Settings(BaseSettings):
+    """What can be set. Each name is an environment variable with the prefix `SCREENER_`."""
+
+    model_config = SettingsConfigDict(env_prefix="SCREENER_", env_ignore_empty=True, extra="ignore")
+
+    database_url: SecretStr | None = Field(
+        default=None, description="A PostgreSQL ≥ 15 to use. Not set: an embedded one under `home`."
+    )
+    home: Path = Field(
+        default_factory=lambda: workspace() / ".screener",
+        description="Where the embedded database and downloads live.",
+    )
+    runs: Path = Field(
+        default_factory=lambda: workspace() / "runs", description="Where executed notebooks and reports land."
+    )
+
+
+def settings() -> Settings:
+    """Read the settings afresh. Raises ConfigError, naming the variable, when one of them is wrong."""
+    try:
+        found = Settings(_env_file=workspace() / ".env")
+    except ValidationError as error:
+        names = ", ".join("SCREENER_" + ".".join(map(str, part["loc"])).upper() for part in error.errors())
+        raise ConfigError(f"wrong setting: {names}") from None
+    return found.model_copy(update={"home": found.home.expanduser().absolute()})

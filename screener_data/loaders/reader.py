@@ -1,0 +1,390 @@
+"""The one reader: the text of a file and its declaration in, checked columns and rejected rows out.
+
+All cells stay text, as printed: PostgreSQL rounds and converts them, so that no digit is lost on the way.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from screener_data.errors import Reason
+from screener_data.loaders.format import Column, Format, fold
+from screener_data.loaders.spelling import fast_number, parse_day, plain_number
+
+__all__ = ["Parsed", "Rejected", "Rows", "read_rows"]
+
+# NUL, the sign that stands for NUL in the quarantine, and the sign for a byte that no encoding knows
+_NOT_TEXT = "[\x00\u2400\ufffd]"
+_DUMP = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """One row that breaks a rule: where, why, and its text as published."""
+
+    line: int
+    reason: Reason
+    column: str | None
+    detail: str
+    raw: str
+    symbol: str | None = None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a file before they are read: their text and their line numbers (JSON: the entry's place)."""
+
+    raw: list[str]
+    lines: list[int]
+    header: str | None = None  # None: headerless, or JSON
+
+
+@dataclass
+class Parsed:
+    """A file as read. `read` = rows that passed + rejected + skipped."""
+
+    format: Format
+    columns: dict[str, pa.Array]  # by target column: text as it goes to the server, null for none
+    lines: np.ndarray[Any, np.dtype[np.int32]]  # the file line of each row of `columns`
+    raw: Mapping[int, str]
+    read: int
+    given: dict[str, str] = field(default_factory=dict)  # by target column: what the file's name tells
+    rejected: list[Rejected] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+    notes: dict[str, Any] = field(default_factory=dict)
+    header: str | None = None
+
+    def frame(self) -> pd.DataFrame:
+        """The rows that passed, as text, one column per target column, indexed by file line."""
+        frame = pd.DataFrame({name: column.to_pylist() for name, column in self.columns.items()}, dtype="object")
+        return frame.set_index(pd.Index(self.lines, name="line"))
+
+
+def read_rows(rows: Rows, format: Format, *, given: dict[str, str] | None = None) -> Parsed:
+    """Split, clean and check rows. Nothing is lost: each row is in a column, rejected or skipped."""
+    parsed = Parsed(format, {}, np.empty(0, np.int32), {}, read=0, given=given or {}, header=rows.header)
+    parsed.raw = dict(zip(rows.lines, rows.raw, strict=True))
+    parsed.read = len(rows.raw)
+    lines = np.array(rows.lines, dtype=np.int32)
+    if format.records is not None:
+        cells, lines = _json_cells(rows, lines, parsed)
+    else:
+        cells, lines = _csv_cells(rows, lines, parsed)
+    if format.totals is not None and (difference := format.totals({k: v.to_pylist() for k, v in cells.items()})):
+        parsed.notes["totals_differ"] = difference
+    cells, lines = _without_skipped(cells, lines, parsed)
+    cells, lines = _checked(cells, lines, parsed)
+    if format.explode is not None:
+        cells, lines = _exploded(cells, lines, parsed)
+    parsed.columns, parsed.lines = cells, lines
+    return parsed
+
+
+# --- from text to cells ---------------------------------------------------------------------------------------------
+
+
+def _csv_cells(rows: Rows, lines: np.ndarray, parsed: Parsed) -> tuple[dict[str, pa.Array], np.ndarray]:
+    """Cut rows at their commas and pick the declared columns; rows of a wrong width are rejected."""
+    format = parsed.format
+    header = split_line(rows.header) if rows.header is not None else [c.header for c in format.columns]
+    assert header is not None  # noqa: S101 - a header that cannot be split was refused before
+    width = len(header)
+    position = {fold(cell): place for place, cell in reversed(list(enumerate(header)))}
+
+    if any('"' in line for line in rows.raw):
+        split = [split_line(line) for line in rows.raw]
+        for line, text, row in zip(rows.lines, rows.raw, split, strict=True):
+            if row is None:
+                parsed.rejected.append(
+                    Rejected(line, Reason.BAD_QUOTING, None, "a quote opens and does not close", text)
+                )
+        keep = np.array([row is not None for row in split])
+        parts = pa.array([row for row in split if row is not None], pa.list_(pa.large_string()))
+        raw = [text for text, row in zip(rows.raw, split, strict=True) if row is not None]
+        lines = lines[keep]
+    else:
+        raw = rows.raw
+        parts = pc.split_pattern(pa.array(raw, pa.large_string()), ",")
+
+    counts = pc.list_value_length(parts).to_numpy(zero_copy_only=False)
+    fits = counts == width
+    if not fits.all():
+        parts, fits = _mend_widths(parts, fits, raw, lines, width, parsed)
+        lines = lines[fits]
+    cells = {}
+    for column in format.columns:
+        place = position.get(fold(column.header))
+        if place is None:
+            cells[column.to] = pa.nulls(len(lines), pa.large_string())
+        else:
+            cells[column.to] = _cleaned(pc.list_element(parts, place), column)
+    first = next(iter(position))
+    repeated = pc.equal(cells[format.by_header[first].to], header[0].strip()) if first in format.by_header else None
+    if repeated is not None and rows.header is not None:
+        again = np.array([fold(text) == fold(rows.header) for text in _taken(parsed.raw, lines[_mask(repeated)])])
+        mask = _mask(repeated)
+        mask[np.flatnonzero(mask)] = again
+        cells, lines = _skip(cells, lines, mask, Reason.REPEATED_HEADER, parsed)
+    return cells, lines
+
+
+def split_line(line: str) -> list[str] | None:
+    """The cells of one line; None where a quote opens and does not close."""
+    try:
+        return next(csv.reader([line], strict=True, skipinitialspace=True), [])
+    except csv.Error:
+        return None
+
+
+def _mend_widths(
+    parts: pa.Array, fits: np.ndarray, raw: list[str], lines: np.ndarray, width: int, parsed: Parsed
+) -> tuple[pa.Array, np.ndarray]:
+    """Rows of another width: empty cells at the end are dropped or blank rows skipped, all others rejected."""
+    mended: dict[int, list[str]] = {}
+    for place in np.flatnonzero(~fits):
+        cells: list[str] = parts[int(place)].as_py()
+        line = int(lines[place])
+        if not any(cell.strip() for cell in cells):
+            parsed.skipped[Reason.BLANK_LINE] += 1
+        elif len(cells) > width and not any(cell.strip() for cell in cells[width:]):
+            mended[int(place)] = cells[:width]
+        else:
+            detail = f"{len(cells)} cells where the header has {width}"
+            parsed.rejected.append(Rejected(line, Reason.WRONG_CELL_COUNT, None, detail, raw[place]))
+    if mended:
+        keep = fits.copy()
+        keep[list(mended)] = True
+        rows = [mended.get(place) or parts[place].as_py() for place in np.flatnonzero(keep).tolist()]
+        return pa.array(rows, pa.list_(pa.large_string())), keep
+    return parts.filter(pa.array(fits)), fits
+
+
+def _json_cells(rows: Rows, lines: np.ndarray, parsed: Parsed) -> tuple[dict[str, pa.Array], np.ndarray]:
+    """Pick the declared keys of each record; what is not an object is rejected."""
+    records: list[dict[str, Any]] = []
+    keep = np.ones(len(lines), bool)
+    for place, text in enumerate(rows.raw):
+        record = json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
+        if isinstance(record, dict):
+            records.append(record)
+        else:
+            keep[place] = False
+            detail = "an entry that is not an object with the declared keys"
+            parsed.rejected.append(Rejected(int(lines[place]), Reason.NOT_AN_OBJECT, None, detail, text))
+    cells = {
+        column.to: _cleaned(
+            pa.array([_as_cell(record.get(column.header)) for record in records], pa.large_string()), column
+        )
+        for column in parsed.format.columns
+    }
+    return cells, lines[keep]
+
+
+def _as_cell(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return None if value is None else value.encode("utf-8", "replace").decode("utf-8")
+    return _DUMP(value)
+
+
+def _cleaned(cells: pa.Array, column: Column) -> pa.Array:
+    """Outer blanks off (no-break ones, too), the signs for "none" to null."""
+    cells = pc.utf8_trim_whitespace(cells)
+    if column.upper:
+        cells = pc.utf8_upper(cells)
+    return pc.if_else(pc.is_in(cells, pa.array(["", *column.nulls], pa.large_string())), None, cells)
+
+
+# --- what is out of scope -------------------------------------------------------------------------------------------
+
+
+def _without_skipped(
+    cells: dict[str, pa.Array], lines: np.ndarray, parsed: Parsed
+) -> tuple[dict[str, pa.Array], np.ndarray]:
+    """Leave out blank rows and what the declaration says is out of scope, counting each."""
+    blank = np.ones(len(lines), bool)
+    for column in cells.values():
+        blank &= _mask(pc.is_null(column))
+    if blank.any():  # a row can hold text in columns that we do not read: then it is not blank
+        for place in np.flatnonzero(blank):
+            blank[place] = not parsed.raw[int(lines[place])].strip(' ,"\t\r')
+    cells, lines = _skip(cells, lines, blank, Reason.BLANK_LINE, parsed)
+    for skip in parsed.format.skips:
+        listed = pc.is_in(cells[skip.column], pa.array(list(skip.cells), pa.large_string()))
+        mask = _mask(pc.invert(listed) if skip.unless else listed)
+        cells, lines = _skip(cells, lines, mask, skip.reason, parsed)
+    return cells, lines
+
+
+def _skip(
+    cells: dict[str, pa.Array], lines: np.ndarray, mask: np.ndarray, reason: Reason, parsed: Parsed
+) -> tuple[dict[str, pa.Array], np.ndarray]:
+    if mask.any():
+        parsed.skipped[reason] += int(mask.sum())
+        return _kept(cells, lines, ~mask)
+    return cells, lines
+
+
+def _kept(cells: dict[str, pa.Array], lines: np.ndarray, mask: np.ndarray) -> tuple[dict[str, pa.Array], np.ndarray]:
+    chosen = pa.array(mask)
+    return {name: column.filter(chosen) for name, column in cells.items()}, lines[mask]
+
+
+def _mask(array: pa.Array) -> np.ndarray:
+    return np.array(pc.fill_null(array, False).to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def _taken(raw: Mapping[int, str], lines: Iterable[Any]) -> list[str]:
+    return [raw[int(line)] for line in lines]
+
+
+# --- what breaks a rule ---------------------------------------------------------------------------------------------
+
+
+def _checked(cells: dict[str, pa.Array], lines: np.ndarray, parsed: Parsed) -> tuple[dict[str, pa.Array], np.ndarray]:
+    """Check each column; a row is rejected for the first of its cells that breaks a rule."""
+    good = np.ones(len(lines), bool)
+    for column in parsed.format.columns:
+        checked, problems = _check(cells[column.to], column, parsed)
+        cells[column.to] = checked
+        for place, (reason, detail) in sorted(problems.items()):
+            if good[place]:
+                good[place] = False
+                line = int(lines[place])
+                parsed.rejected.append(Rejected(line, reason, column.header.strip(), detail, parsed.raw[line]))
+    return (cells, lines) if good.all() else _kept(cells, lines, good)
+
+
+def _check(cells: pa.Array, column: Column, parsed: Parsed) -> tuple[pa.Array, dict[int, tuple[Reason, str]]]:
+    """One column's cells as the server takes them, and the problems by place."""
+    problems: dict[int, tuple[Reason, str]] = {}
+    if column.required:
+        for place in np.flatnonzero(_mask(pc.is_null(cells))):
+            problems[int(place)] = (Reason.MISSING_VALUE, f"{column.header.strip()} is empty")
+    width, digits = parsed.format.limits(column)
+    if column.python is str:
+        problems |= _text_problems(cells, column, width)
+        return cells, problems
+    # dates and odd numbers: few different ones, each looked at once
+    fast = _mask(pc.match_substring_regex(cells, fast_number(digits))) if column.python in (int, float) else None
+    if fast is not None:
+        if column.python is int:
+            fast &= ~_mask(pc.match_substring(cells, "."))
+        if column.sign is not None:
+            fast &= _mask(pc.match_substring_regex(cells, "[1-9]")) | (column.sign == "nonnegative")
+    rest = np.flatnonzero(_mask(pc.is_valid(cells)) & (~fast if fast is not None else True))
+    if not len(rest):
+        return cells, problems
+    encoded = cells.take(pa.array(rest)).dictionary_encode()
+    answers = [_one_cell(cell, column, digits, parsed) for cell in encoded.dictionary.to_pylist()]
+    codes = encoded.indices.to_numpy()
+    values = np.array(cells.to_numpy(zero_copy_only=False), dtype=object)
+    values[rest] = np.array([answer[0] for answer in answers], dtype=object)[codes]
+    bad = np.array([answer[1] is not None for answer in answers])[codes]
+    for place, code in zip(rest[bad].tolist(), codes[bad].tolist(), strict=True):
+        reason, detail = answers[code][1:]
+        assert reason is not None  # noqa: S101 - bad means that there is one
+        problems[place] = (reason, detail)
+    if column.python is not dt.date:
+        scientific = sum("e" in cell.lower() for cell in encoded.dictionary.to_pylist())
+        if scientific:
+            parsed.notes[f"scientific_notation: {column.header.strip()}"] = (
+                f"{scientific} different values lost digits when the file was saved by a spreadsheet"
+            )
+    return pa.array(values, pa.large_string()), problems
+
+
+def _text_problems(cells: pa.Array, column: Column, width: int | None) -> dict[int, tuple[Reason, str]]:
+    problems: dict[int, tuple[Reason, str]] = {}
+    if column.pattern is not None:
+        fits = pc.match_substring_regex(cells, f"^(?:{column.pattern})$")
+        for place in np.flatnonzero(_mask(pc.invert(fits))):
+            detail = f"{_shown(cells[int(place)].as_py())} does not match {column.pattern}"
+            problems[int(place)] = (Reason.BAD_PATTERN, detail)
+    if width is not None:
+        for place in np.flatnonzero(_mask(pc.greater(pc.utf8_length(cells), width))):
+            detail = f"{_shown(cells[int(place)].as_py())} is longer than {width} characters"
+            problems[int(place)] = (Reason.TOO_LONG, detail)
+    for place in np.flatnonzero(_mask(pc.match_substring_regex(cells, _NOT_TEXT))):
+        problems[int(place)] = (Reason.BAD_CHARACTER, "a byte that is no character")
+    return problems
+
+
+def _one_cell(cell: str, column: Column, digits: int | None, parsed: Parsed) -> tuple[str | None, Reason | None, str]:
+    """(the cell as the server takes it, the reason to reject it, the detail) of one date or number."""
+    if column.python is dt.date:
+        day = parse_day(cell)
+        if day is None:
+            return None, Reason.BAD_DATE, f"{_shown(cell)} is no day in any of the exchange's spellings"
+        return day.isoformat(), None, ""
+    value = plain_number(cell)
+    if value is None:
+        return None, Reason.BAD_NUMBER, f"{_shown(cell)} is not a number"
+    if column.python is int and value != value.to_integral_value():
+        return None, Reason.BAD_NUMBER, f"{_shown(cell)} is not a whole number"
+    if column.sign == "positive" and value <= 0:
+        return None, Reason.OUT_OF_RANGE, f"{_shown(cell)} must be above zero"
+    if column.sign == "nonnegative" and value < 0:
+        return None, Reason.OUT_OF_RANGE, f"{_shown(cell)} must not be negative"
+    # half a unit below the type's own limit, since rounding can add a digit
+    if digits is not None and abs(value) >= Decimal(10) ** digits - Decimal("0.5"):
+        return None, Reason.OUT_OF_RANGE, f"{_shown(cell)} has more than {digits} digits before the decimal point"
+    return f"{_integral(value) if column.python is int else value:f}", None, ""
+
+
+def _integral(value: Decimal) -> Decimal:
+    return value.quantize(Decimal(1))
+
+
+def _shown(cell: Any) -> str:
+    shown = str(cell)
+    return repr(shown if len(shown) <= 60 else shown[:60] + "…")
+
+
+# --- one row into several -------------------------------------------------------------------------------------------
+
+
+def _exploded(cells: dict[str, pa.Array], lines: np.ndarray, parsed: Parsed) -> tuple[dict[str, pa.Array], np.ndarray]:
+    """Let the declaration turn each row into several; a row that yields none is skipped, an unknown code rejected."""
+    format = parsed.format
+    assert format.explode is not None  # noqa: S101
+    names = list(cells)
+    rows: list[dict[str, str]] = []
+    of_line: list[int] = []
+    for line, values in zip(lines.tolist(), zip(*(c.to_pylist() for c in cells.values()), strict=True), strict=True):
+        try:
+            made = format.explode(dict(zip(names, values, strict=True)))
+        except UnknownCodeError as unknown:
+            parsed.rejected.append(
+                Rejected(line, Reason.UNKNOWN_CODE, unknown.column, unknown.detail, parsed.raw[line])
+            )
+            continue
+        if not made:
+            parsed.skipped[Reason.NOT_FLAGGED] += 1
+        rows += made
+        of_line += [line] * len(made)
+    return (
+        {name: pa.array([row[name] for row in rows], pa.large_string()) for name in format.exploded},
+        np.array(of_line, dtype=np.int32),
+    )
+
+
+class UnknownCodeError(Exception):
+    """A code that the exchange's circular does not list; the row is rejected with it."""
+
+    def __init__(self, column: str, value: str, known: Sequence[str]) -> None:
+        """Name the column, the value, and the codes that are known."""
+        self.column = column
+        self.detail = f"{_shown(value)} is not one of the codes {', '.join(known)}"
+        super().__init__(self.detail)

@@ -1,0 +1,37 @@
+"""The tables. The eleven given ones as the schema says, and our own provenance beside them."""
+
+from screener_data.models.base import Base
+from screener_data.models.events import BlockDeal, BulkDeal, SurveillanceMeasure
+from screener_data.models.metadata import IndustryClassification, IngestionLog, MarketHoliday
+from screener_data.models.provenance import (
+    ListedSecurity,
+    LoadFile,
+    NameChange,
+    Reject,
+    SymbolChange,
+    SymbolHistory,
+)
+from screener_data.models.security import Index, Security, SecurityType
+from screener_data.models.timeseries import CalculatedMetrics, MarketCapHistory, OHLCVDaily
+
+__all__ = [
+    "Base",
+    "BlockDeal",
+    "BulkDeal",
+    "CalculatedMetrics",
+    "Index",
+    "IndustryClassification",
+    "IngestionLog",
+    "ListedSecurity",
+    "LoadFile",
+    "MarketCapHistory",
+    "MarketHoliday",
+    "NameChange",
+    "OHLCVDaily",
+    "Reject",
+    "Security",
+    "SecurityType",
+    "SurveillanceMeasure",
+    "SymbolChange",
+    "SymbolHistory",
+]

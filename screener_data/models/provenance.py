@@ -1,0 +1,152 @@
+"""Our own tables: what was loaded from where, what was rejected, which names a security had."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from sqlalchemy import CheckConstraint, DateTime, ForeignKey, Index, UniqueConstraint, text, true
+from sqlalchemy.orm import Mapped, mapped_column
+
+from screener_data.columns import (
+    AnyText,
+    Count,
+    Day,
+    JsonObject,
+    LongCount,
+    Name,
+    Symbol,
+    Text20,
+    Text50,
+    Text100,
+)
+from screener_data.models.base import Base, BigKey, CreatedAt
+
+__all__ = ["ListedSecurity", "LoadFile", "NameChange", "Reject", "SymbolChange", "SymbolHistory"]
+
+
+class LoadFile(Base):
+    """One row is one load of one file: all its counts, and what it was loaded from and with. Key: id.
+
+    `running` is a load under way, or one whose process was killed; the next load marks the latter a failure.
+    """
+
+    __tablename__ = "load_files"
+    __table_args__ = (
+        CheckConstraint("state IN ('running', 'success', 'partial', 'failure')", name="ck_load_files_state"),
+        CheckConstraint(
+            "read = inserted + updated + unchanged + rejected + skipped",
+            name="ck_load_files_nothing_is_silent",
+        ),
+        CheckConstraint("least(inserted, updated, unchanged, rejected, skipped) >= 0", name="ck_load_files_counts"),
+    )
+
+    id: Mapped[BigKey]
+    log_id: Mapped[LongCount | None] = mapped_column(ForeignKey("ingestion_logs.id"), unique=True)
+    source: Mapped[Text50] = mapped_column(index=True)
+    format: Mapped[Text50 | None]
+    file: Mapped[AnyText] = mapped_column(comment="as given; a zip's member after '!'")
+    sha256: Mapped[Text100 | None] = mapped_column(index=True)
+    bytes: Mapped[LongCount | None]
+    state: Mapped[Text20] = mapped_column(server_default=text("'running'"), index=True)
+    read: Mapped[LongCount] = mapped_column(server_default=text("0"))
+    inserted: Mapped[LongCount] = mapped_column(server_default=text("0"))
+    updated: Mapped[LongCount] = mapped_column(server_default=text("0"))
+    unchanged: Mapped[LongCount] = mapped_column(server_default=text("0"))
+    rejected: Mapped[LongCount] = mapped_column(server_default=text("0"))
+    skipped: Mapped[LongCount] = mapped_column(server_default=text("0"))
+    reasons: Mapped[JsonObject | None]
+    notes: Mapped[JsonObject | None]
+    error: Mapped[AnyText | None]
+    header: Mapped[AnyText | None] = mapped_column(comment="the file's own header row, for replays")
+    loader_version: Mapped[Text50 | None]
+    started_at: Mapped[CreatedAt]
+    finished_at: Mapped[dt.datetime | None] = mapped_column(DateTime)
+
+
+class Reject(Base):
+    """One row is one row of a file that breaks a rule, kept to be looked at and replayed.
+
+    Key: (source, sha256, line): the same row of the same bytes is kept once, however often it is loaded.
+    """
+
+    __tablename__ = "rejects"
+    __table_args__ = (
+        UniqueConstraint("source", "sha256", "line", name="uq_rejects_source_sha256_line"),
+        Index("ix_rejects_waiting", "source", "reason", postgresql_where=text("waiting")),
+    )
+
+    id: Mapped[BigKey]
+    load_id: Mapped[LongCount] = mapped_column(ForeignKey("load_files.id"), index=True)
+    source: Mapped[Text50]
+    file: Mapped[AnyText]
+    sha256: Mapped[Text100]
+    line: Mapped[Count] = mapped_column(comment="1 is the file's first line; in JSON, the entry's place")
+    reason: Mapped[Text50]
+    column: Mapped[Text100 | None]
+    detail: Mapped[AnyText | None]
+    raw: Mapped[AnyText]
+    symbol: Mapped[Symbol | None] = mapped_column(comment="whose arrival in securities is waited for")
+    waiting: Mapped[bool] = mapped_column(server_default=true())
+    tries: Mapped[Count] = mapped_column(server_default=text("0"))
+    created_at: Mapped[CreatedAt]
+    settled_by: Mapped[LongCount | None] = mapped_column(
+        ForeignKey("load_files.id"), index=True, comment="the load that took the row in the end"
+    )
+
+
+class ListedSecurity(Base):
+    """One row is one security's place on one list of the exchange. Key: (security_id, list_name)."""
+
+    __tablename__ = "listed_securities"
+
+    security_id: Mapped[int] = mapped_column(ForeignKey("securities.id", ondelete="CASCADE"), primary_key=True)
+    list_name: Mapped[Text50] = mapped_column(primary_key=True)
+    listed: Mapped[bool] = mapped_column(server_default=true())
+
+
+class SymbolHistory(Base):
+    """One row is one name that a security gave up. Source: renames seen in lists. Key: all three columns.
+
+    valid_until is the first day on which the name was no longer its own: the exchange's date where a
+    symbol-change list tells it, else the day the new list was loaded.
+    """
+
+    __tablename__ = "symbol_history"
+    __table_args__ = (UniqueConstraint("security_id", "symbol", "valid_until"),)
+
+    id: Mapped[BigKey]
+    security_id: Mapped[int] = mapped_column(ForeignKey("securities.id", ondelete="CASCADE"))
+    symbol: Mapped[Symbol] = mapped_column(index=True)
+    valid_until: Mapped[Day]
+    created_at: Mapped[CreatedAt]
+
+
+class SymbolChange(Base):
+    """One row is one change of a symbol as the exchange lists it. Source: symbolchange.csv. Key: (old, new, date)."""
+
+    __tablename__ = "symbol_changes"
+    __table_args__ = (UniqueConstraint("old_symbol", "new_symbol", "change_date"),)
+
+    id: Mapped[BigKey]
+    security_name: Mapped[Name | None]
+    old_symbol: Mapped[Symbol]
+    new_symbol: Mapped[Symbol] = mapped_column(index=True)
+    change_date: Mapped[Day]
+    created_at: Mapped[CreatedAt]
+
+
+class NameChange(Base):
+    """One row is one change of a company's name as the exchange lists it. Source: namechange.csv.
+
+    Key: (symbol, old name, new name, date).
+    """
+
+    __tablename__ = "name_changes"
+    __table_args__ = (UniqueConstraint("symbol", "old_name", "new_name", "change_date"),)
+
+    id: Mapped[BigKey]
+    symbol: Mapped[Symbol]
+    old_name: Mapped[Name]
+    new_name: Mapped[Name]
+    change_date: Mapped[Day]
+    created_at: Mapped[CreatedAt]

@@ -1,0 +1,124 @@
+"""Fixtures that all tests share: real servers, a migrated database per test, the exchange's files."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import URL, Engine, create_engine, make_url, text
+
+from screener_data import samples
+from screener_data.database import migrate
+from screener_data.database.embedded import EmbeddedServer
+
+SHARED = Path(__file__).parents[2] / "shared" / "nse"
+ON_CI = os.environ.get("CI") == "true"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The exchange's real files. They never enter the repo; CI has them beside it."""
+    if not SHARED.is_dir():
+        pytest.skip("the exchange's real files are not here (../shared/nse)")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample market, small: the folder of its files."""
+    folder = tmp_path_factory.mktemp("market")
+    samples.write(folder, symbols=25, sessions=120)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Iterator[EmbeddedServer]:
+    """One embedded server for all tests, in a folder of its own."""
+    with tempfile.TemporaryDirectory(prefix="screener-test-") as folder:
+        Path(folder).chmod(0o755)
+        server = EmbeddedServer(Path(folder))
+        server.start()
+        yield server
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def servers(embedded: EmbeddedServer) -> dict[str, URL]:
+    """The servers to test on: the embedded one, and one over TCP with a password (`eval "$(.ci/postgres start)"`)."""
+    found = {"embedded": make_url(embedded.start())}
+    if given := os.environ.get("SCREENER_TEST_SERVER_URL"):
+        found["server"] = make_url(given)
+    return found
+
+
+@pytest.fixture(scope="session")
+def templates(servers: dict[str, URL]) -> Iterator[dict[str, URL]]:
+    """A migrated, empty database on each server, to be cloned: far faster than migrating for every test."""
+    made = {}
+    for name, url in servers.items():
+        made[name] = _create(url, f"template_{uuid.uuid4().hex[:8]}")
+        engine = create_engine(made[name])
+        migrate.upgrade(engine)
+        engine.dispose()
+    yield made
+    for name, url in made.items():
+        _drop(servers[name], url)
+
+
+@pytest.fixture(params=["embedded", "server"])
+def server(request: pytest.FixtureRequest, servers: dict[str, URL]) -> str:
+    """The name of a server; tests that use it, or `engine`, run on each."""
+    if request.param not in servers:
+        if ON_CI:
+            pytest.fail("CI must test on a server over TCP, too: SCREENER_TEST_SERVER_URL is not set")
+        pytest.skip('no server over TCP: eval "$(.ci/postgres start)" starts one')
+    return str(request.param)
+
+
+@pytest.fixture
+def empty_url(server: str, servers: dict[str, URL]) -> Iterator[URL]:
+    """An empty database, not migrated."""
+    url = _create(servers[server], f"test_{uuid.uuid4().hex[:12]}")
+    yield url
+    _drop(servers[server], url)
+
+
+@pytest.fixture
+def database_url(
+    server: str, servers: dict[str, URL], templates: dict[str, URL], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[URL]:
+    """A migrated database of the test's own, which SCREENER_DATABASE_URL names."""
+    url = _create(servers[server], f"test_{uuid.uuid4().hex[:12]}", template=templates[server].database)
+    monkeypatch.setenv("SCREENER_DATABASE_URL", url.render_as_string(hide_password=False))
+    yield url
+    _drop(servers[server], url)
+
+
+@pytest.fixture
+def engine(database_url: URL) -> Iterator[Engine]:
+    """An engine on a migrated database of the test's own."""
+    engine = create_engine(database_url)
+    yield engine
+    engine.dispose()
+
+
+def _create(server: URL, name: str, template: str | None = None) -> URL:
+    _run(server, f'CREATE DATABASE "{name}"' + (f' TEMPLATE "{template}"' if template else ""))
+    return server.set(database=name)
+
+
+def _drop(server: URL, url: URL) -> None:
+    _run(server, f'DROP DATABASE IF EXISTS "{url.database}" WITH (FORCE)')
+
+
+def _run(server: URL, statement: str) -> None:
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            connection.execute(text(statement))
+    finally:
+        engine.dispose()
