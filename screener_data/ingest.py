@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tqdm import tqdm
 
 from screener_data.database.bulk import Counts, Stage, copy_rows, insert_missing_copies, merge_by_key, sql_name
-from screener_data.database.engine import connect, reason_of
+from screener_data.database.engine import connect, reason_of, require_schema
 from screener_data.database.identity import (
     merge_securities,
     take_repeated_isins,
@@ -34,7 +34,7 @@ from screener_data.loaders import FORMATS, SOURCES, Member, Parsed, Rejected, Ro
 from screener_data.loaders.files import Recognised, recognise, source_by_name
 from screener_data.loaders.format import Format, Merge
 
-__all__ = ["LoadResult", "load", "rejects", "replay", "status"]
+__all__ = ["LoadResult", "load", "replay"]
 
 _LOADS = 0x5C4EE  # with a load's id: the advisory lock that its process holds while it lives
 _IDENTITY = 0x1D  # shared by all loads, exclusive to those that can rename securities
@@ -120,7 +120,7 @@ def load(
     Raises UsageError (no such path or source) and DatabaseError (not reached, not migrated).
     """
     engine = engine or connect()
-    _require_schema(engine)
+    require_schema(engine)
     if source is not None and source not in SOURCES:
         raise UsageError(f"no source {source!r}; there are: {', '.join(SOURCES)}")
     _close_killed_loads(engine)
@@ -134,12 +134,6 @@ def load(
         if result.status != "failure" and _may_bring_symbols(result.source):
             _replay_arrived(engine)
     return results
-
-
-def _require_schema(engine: Engine) -> None:
-    with engine.connect() as connection:
-        if connection.execute(text("SELECT to_regclass('load_files')")).scalar() is None:
-            raise UsageError("the database has no tables yet: run `screener-data init` first")
 
 
 def _found(path: Path, source: str | None) -> list[tuple[Member, Recognised | None]]:
@@ -174,7 +168,7 @@ def _may_bring_symbols(source: str) -> bool:
 def replay(source: str | None = None, *, engine: Engine | None = None) -> list[LoadResult]:
     """Try the waiting rows of the quarantine again, by the rules of today. One result per file they came from."""
     engine = engine or connect()
-    _require_schema(engine)
+    require_schema(engine)
     return _replay(engine, "(CAST(:source AS text) IS NULL OR r.source = :source)", source=source)
 
 
@@ -209,65 +203,6 @@ def _replay(engine: Engine, condition: str, **values: Any) -> list[LoadResult]:
             _store(connection, load_id, parsed, account, complete=False)
         results.append(_result(account))
     return results
-
-
-def rejects(
-    source: str | None = None, limit: int | None = None, *, engine: Engine | None = None
-) -> list[dict[str, Any]]:
-    """The waiting rows of the quarantine, newest first: where from, why, and their text."""
-    engine = engine or connect()
-    _require_schema(engine)
-    with engine.connect() as connection:
-        found = connection.execute(
-            text(
-                'SELECT id, source, file, line, reason, "column", detail, raw, symbol, tries, created_at FROM rejects '
-                "WHERE waiting AND (CAST(:source AS text) IS NULL OR source = :source) ORDER BY id DESC LIMIT :limit"
-            ),
-            {"source": source, "limit": limit},
-        )
-        return [dict(row) for row in found.mappings()]
-
-
-def status(*, engine: Engine | None = None) -> dict[str, Any]:
-    """What is stored: the last load of each source, rows and last date of each table, rejected rows waiting."""
-    engine = engine or connect()
-    _require_schema(engine)
-    with engine.connect() as connection:
-        last = connection.execute(
-            text(
-                "SELECT DISTINCT ON (source) source, state AS status, file, read, inserted, updated, unchanged, "
-                "rejected, skipped, started_at, error FROM load_files ORDER BY source, id DESC"
-            )
-        )
-        waiting = connection.execute(
-            text("SELECT source, reason, count(*) AS rows FROM rejects WHERE waiting GROUP BY 1, 2 ORDER BY 1, 2")
-        )
-        return {
-            "sources": [dict(row) for row in last.mappings()],
-            "tables": [_table_status(connection, table) for table in _GIVEN_TABLES],
-            "rejects": [dict(row) for row in waiting.mappings()],
-        }
-
-
-_GIVEN_TABLES: dict[str, str | None] = {
-    "securities": None,
-    "indices": None,
-    "industry_classification": None,
-    "market_holidays": "holiday_date",
-    "ohlcv_daily": "date",
-    "market_cap_history": "date",
-    "calculated_metrics": "date",
-    "bulk_deals": "date",
-    "block_deals": "date",
-    "surveillance_measures": "date",
-    "ingestion_logs": None,
-}
-
-
-def _table_status(connection: Connection, table: str) -> dict[str, Any]:
-    day = _GIVEN_TABLES[table] or "NULL::date"
-    found = connection.execute(text(f"SELECT count(*) AS rows, min({day}) AS first, max({day}) AS last FROM {table}"))
-    return {"table": table, **found.mappings().one()}
 
 
 # --- one file -------------------------------------------------------------------------------------------------------

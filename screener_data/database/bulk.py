@@ -54,7 +54,7 @@ def copy_rows(connection: Connection, table: str, columns: dict[str, pa.Array]) 
     buffer.seek(0)
     cursor = connection.connection.cursor()
     try:
-        cursor.copy_expert(f"COPY {table} ({names}) FROM STDIN WITH (FORMAT csv)", buffer)  # type: ignore[attr-defined]
+        cursor.copy_expert(f"COPY {table} ({names}) FROM STDIN WITH (FORMAT csv)", buffer)
     finally:
         cursor.close()
 

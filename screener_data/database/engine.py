@@ -11,7 +11,7 @@ from screener_data.config import settings
 from screener_data.database.embedded import EmbeddedServer
 from screener_data.errors import ConfigError, DatabaseError
 
-__all__ = ["OLDEST_SERVER", "connect", "database_url", "embedded_server", "reason_of"]
+__all__ = ["OLDEST_SERVER", "connect", "database_url", "embedded_server", "reason_of", "require_schema"]
 
 #: The oldest PostgreSQL that the package is written for (major version).
 OLDEST_SERVER = 15
@@ -65,6 +65,13 @@ def _engine(url: URL) -> Engine:
     if version < OLDEST_SERVER:
         raise DatabaseError(f"PostgreSQL {version} is too old: {OLDEST_SERVER} or newer is needed.")
     return engine
+
+
+def require_schema(engine: Engine) -> None:
+    """Raises DatabaseError, saying what to do, where the tables have not been made yet."""
+    with engine.connect() as connection:
+        if connection.execute(text("SELECT to_regclass('load_files')")).scalar() is None:
+            raise DatabaseError("the database has no tables yet: run `screener-data init` first")
 
 
 def reason_of(error: Exception) -> str:

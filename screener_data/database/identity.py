@@ -46,7 +46,8 @@ def take_repeated_isins(stage: Stage) -> list[tuple[int, str]]:
     found = stage.connection.execute(
         text(
             f"WITH numbered AS (SELECT ctid AS place, row_number() OVER ordered AS number, "
-            f"first_value(symbol) OVER ordered AS first FROM {STAGE} WINDOW ordered AS (PARTITION BY isin ORDER BY line)) "
+            f"first_value(symbol) OVER ordered AS first FROM {STAGE} "
+            "WINDOW ordered AS (PARTITION BY isin ORDER BY line)) "
             f"DELETE FROM {STAGE} s USING numbered n WHERE s.ctid = n.place AND n.number > 1 RETURNING s.line, n.first"
         )
     )

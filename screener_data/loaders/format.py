@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from sqlalchemy import BigInteger, Date, Integer, Numeric, String, Text
@@ -22,6 +22,7 @@ __all__ = ["Column", "Format", "Merge", "Skip", "fold", "number", "text", "tradi
 _NOT_LETTERS = re.compile(r"[^a-z0-9]+")
 
 
+@lru_cache(maxsize=4096)
 def fold(header: str) -> str:
     """A header cell as it is compared: the exchange adds blanks, changes case and drops punctuation freely."""
     return _NOT_LETTERS.sub("", header.casefold())

@@ -1,0 +1,232 @@
+"""The command line, `screener-data`: data on stdout, talk on stderr, the exit code tells."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+from pydantic import BaseModel
+from sqlalchemy.exc import SQLAlchemyError
+from typer.core import TyperGroup
+
+from screener_data import ingest, notebooks, quality, read
+from screener_data.config import workspace
+from screener_data.database import migrate
+from screener_data.database.engine import connect, database_url, embedded_server, reason_of
+from screener_data.errors import DatabaseError, ScreenerError, UsageError
+from screener_data.loaders import SOURCES
+
+__all__ = ["app"]
+
+
+class _Commands(TyperGroup):
+    """Turns our errors into one line on stderr and an exit code: 2 for wrong usage, 1 for all others."""
+
+    def invoke(self, ctx: typer.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ScreenerError as error:
+            _say(f"error: {error}")
+            raise typer.Exit(2 if isinstance(error, UsageError) else 1) from None
+        except SQLAlchemyError as error:
+            _say(f"error: the database refused: {reason_of(error)}")
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Audited daily data of Indian equities (NSE).",
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document.")]
+Source = Annotated[str | None, typer.Option(help=f"One of: {', '.join(SOURCES)}.")]
+
+
+@app.callback()
+def _talk() -> None:
+    """Audited daily data of Indian equities (NSE)."""
+    logger = logging.getLogger("screener_data")
+    logger.setLevel(logging.INFO)
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+
+
+@app.command()
+def init() -> None:
+    """Start the embedded server, or reach the given one, and bring the tables to the newest version."""
+    engine = connect()
+    migrate.upgrade(engine)
+    _say(f"ready: {engine.url.render_as_string(hide_password=True)}, schema {migrate.current(engine)}")
+
+
+@app.command()
+def load(
+    paths: Annotated[list[Path], typer.Argument(help="Files, folders or zips.")],
+    source: Source = None,
+    as_json: AsJson = False,
+) -> None:
+    """Load files of the exchange. Exit code 1 if any file failed; rejected rows are kept in the quarantine."""
+    _report(ingest.load(paths, source), as_json)
+
+
+@app.command()
+def rejects(
+    source: Source = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many rows.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the rejected rows that wait: where from, why, and their text."""
+    found = read.rejects(source, limit)
+    _print(found, as_json, ["source", "file", "line", "reason", "column", "detail", "raw"])
+
+
+@app.command()
+def replay(source: Source = None, as_json: AsJson = False) -> None:
+    """Try the rejected rows again."""
+    _report(ingest.replay(source), as_json)
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """Show the last load of each source, each table's rows and days, and the rejected rows that wait."""
+    found = read.status()
+    if as_json:
+        _print(found, as_json)
+        return
+    counts = ["read", "inserted", "updated", "unchanged", "rejected", "skipped"]
+    for title, rows, columns in (
+        ("tables", found["tables"], None),
+        ("last load of each source", found["sources"], ["source", "status", "file", *counts]),
+        ("rejected rows waiting", found["rejects"], None),
+    ):
+        if rows:
+            typer.echo(f"{title}\n{_table(rows, columns)}\n")
+
+
+@app.command()
+def check(as_json: AsJson = False) -> None:
+    """Check what is stored. Exit code 1 when a finding is an error."""
+    findings = quality.check()
+    if as_json:
+        _print([vars(finding) for finding in findings], as_json)
+    else:
+        found = [finding for finding in findings if finding.count]
+        for finding in found:
+            typer.echo(f"{finding.severity}: {finding.name}: {finding.count} {finding.detail}")
+            for example in finding.examples:
+                typer.echo(f"    {example}")
+            typer.echo(f"    → {finding.todo}")
+        _say(f"{len(findings)} checks, {len(found)} with findings, {sum(f.failed for f in found)} of them errors")
+    if any(finding.failed for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def run(
+    notebook: Annotated[str, typer.Argument(help=f"One of {', '.join(notebooks.NOTEBOOKS)}, or a path.")],
+    parameters: Annotated[list[str] | None, typer.Argument(metavar="name=value", help="Its parameters.")] = None,
+) -> None:
+    """Run a notebook through papermill with checked parameters; prints the output's path."""
+    given: dict[str, str] = {}
+    for each in parameters or []:
+        name, equals, value = each.partition("=")
+        if not equals:
+            raise UsageError(f"{each!r} is not name=value")
+        given[name] = value
+    done = notebooks.run(notebook, given)
+    typer.echo(done.output)
+    if not done.ok:
+        _say(f"error: {done.notebook} failed after {done.seconds:.0f} s: {done.error}")
+        raise typer.Exit(1)
+
+
+@app.command()
+def url() -> None:
+    """Print the database's address, password included, for tools."""
+    typer.echo(database_url().render_as_string(hide_password=False))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def psql(ctx: typer.Context) -> None:
+    """Open PostgreSQL's shell on the database; further arguments go to psql."""
+    server, address = embedded_server(), database_url()
+    program = str(server.binary("psql")) if server else shutil.which("psql")
+    if program is None:
+        raise DatabaseError("there is no psql on PATH; install PostgreSQL's client")
+    secret = {"PGPASSWORD": str(address.password)} if address.password else {}  # never an argument: `ps` shows those
+    shown = address.set(drivername="postgresql", password=None).render_as_string()
+    raise typer.Exit(subprocess.call([program, shown, *ctx.args], env=os.environ | secret))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def lab(ctx: typer.Context) -> None:
+    """Open JupyterLab on the notebooks with the database up; further arguments go to `jupyter lab`."""
+    migrate.upgrade(connect())
+    words = [sys.executable, "-m", "jupyterlab", "--KernelManager.transport_encryption=auto", *ctx.args]
+    raise typer.Exit(subprocess.call(words, cwd=workspace()))
+
+
+@app.command()
+def stop() -> None:
+    """Stop the embedded server."""
+    server = embedded_server()
+    if server is None:
+        raise UsageError("SCREENER_DATABASE_URL names a server that is not ours to stop")
+    _say("stopped" if server.stop() else "was not running")
+
+
+# --- showing --------------------------------------------------------------------------------------------------------
+
+_COUNTS = ("read", "inserted", "updated", "unchanged", "rejected", "skipped")
+
+
+def _report(results: Sequence[ingest.LoadResult], as_json: bool) -> None:
+    _print([result.model_dump() for result in results], as_json, ["file", "source", "status", *_COUNTS, "elapsed_ms"])
+    for result in results:
+        if result.error:
+            _say(f"error: {result.error}")
+    total = {name: sum(getattr(result, name) for result in results) for name in _COUNTS}
+    _say(f"{len(results)} files: " + ", ".join(f"{name} {count:,}" for name, count in total.items()))
+    if any(result.status == "failure" for result in results):
+        raise typer.Exit(1)
+
+
+def _print(found: Any, as_json: bool, columns: list[str] | None = None) -> None:
+    if as_json:
+        typer.echo(json.dumps(found, default=_plain, ensure_ascii=False))
+    elif found:
+        typer.echo(_table(found, columns))
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump() if isinstance(value, BaseModel) else str(value)
+
+
+def _table(rows: Sequence[dict[str, Any]], columns: list[str] | None = None) -> str:
+    table = pd.DataFrame(rows, columns=columns, dtype="object").fillna("")
+    if "file" in table:  # the end of a path tells the file
+        table["file"] = [_short(str(name)) for name in table["file"]]
+    return table.to_string(index=False, justify="left", max_colwidth=100)
+
+
+def _short(file: str) -> str:
+    here = f"{Path.cwd()}{os.sep}"
+    return file.removeprefix(here)
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)

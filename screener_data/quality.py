@@ -1,0 +1,179 @@
+"""Checks of what is stored: each a name, a severity, a query that finds faults, and what to do about them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+import pandas as pd
+from sqlalchemy import Connection, Engine, text
+
+from screener_data.database.engine import connect, require_schema
+from screener_data.loaders import FORMATS
+
+__all__ = ["CHECKS", "Check", "Finding", "check", "frame"]
+
+Severity = Literal["error", "warning", "info"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A declared check. The query returns one text per fault, the worst first."""
+
+    name: str
+    severity: Severity
+    finds: str
+    query: str
+    todo: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found; count 0 means that all is well."""
+
+    name: str
+    severity: Severity
+    count: int
+    detail: str
+    todo: str
+    examples: list[str] = field(default_factory=list)
+
+    @property
+    def failed(self) -> bool:
+        """Whether the check found an error."""
+        return self.severity == "error" and self.count > 0
+
+
+CHECKS = (
+    Check(
+        "bars_out_of_range",
+        "error",
+        "bars whose open or close is not between low and high, or that are not above zero",
+        "SELECT symbol || ' ' || date FROM ohlcv_daily WHERE NOT (low <= open AND open <= high AND low <= close "
+        "AND close <= high AND low > 0) ORDER BY date DESC, symbol",
+        "Load the day's bhavcopy again; it overwrites what the exchange published.",
+    ),
+    Check(
+        "bars_in_the_future",
+        "error",
+        "bars of a day that has not come yet",
+        "SELECT symbol || ' ' || date FROM ohlcv_daily WHERE date > (now() AT TIME ZONE 'Asia/Kolkata')::date "
+        "ORDER BY date DESC, symbol",
+        "Look at the file they came from: its date was misread or it is not the exchange's.",
+    ),
+    Check(
+        "audit_disagrees",
+        "error",
+        "audit rows that say something else than the load's own counts",
+        "SELECT 'log ' || l.id || ' ' || l.source FROM ingestion_logs l JOIN load_files f ON f.log_id = l.id "
+        "WHERE (l.records_fetched, l.records_inserted, l.records_updated, l.records_failed, l.status) "
+        "IS DISTINCT FROM (f.read, f.inserted, f.updated, f.rejected, f.state) ORDER BY l.id DESC",
+        "Somebody changed the audit; restore it from a backup.",
+    ),
+    Check(
+        "quarantine_disagrees",
+        "error",
+        "loads whose rejected rows are not all in the quarantine",
+        "SELECT f.file || ': ' || f.rejected || ' rejected' FROM load_files f WHERE f.rejected > "
+        "(SELECT count(*) FROM rejects r WHERE r.source = f.source AND r.sha256 = f.sha256) ORDER BY f.id DESC",
+        "Rows of the quarantine were deleted; load the file again.",
+    ),
+    Check(
+        "loads_failed",
+        "warning",
+        "files whose last load failed",
+        "SELECT file || ': ' || coalesce(error, 'unknown') FROM (SELECT DISTINCT ON (file) file, state, error "
+        "FROM load_files ORDER BY file, id DESC) last WHERE state = 'failure' ORDER BY file",
+        "Read the error, mend or fetch the file, and load it again.",
+    ),
+    Check(
+        "rejects_waiting",
+        "warning",
+        "rejected rows that wait in the quarantine",
+        "SELECT source || ': ' || reason || ' × ' || count(*) FROM rejects WHERE waiting GROUP BY source, reason "
+        "ORDER BY count(*) DESC",
+        "See `screener-data rejects`; after mending the cause, `screener-data replay`.",
+    ),
+    Check(
+        "bars_on_holidays",
+        "warning",
+        "days with bars that the holiday list calls closed",
+        "SELECT o.date || ' ' || coalesce(h.holiday_name, '') || ', ' || count(*) || ' bars' FROM ohlcv_daily o "
+        "JOIN market_holidays h ON h.holiday_date = o.date GROUP BY o.date, h.holiday_name ORDER BY o.date DESC",
+        "A special session (Muhurat, a Saturday) is right; anything else is a wrong date.",
+    ),
+    Check(
+        "thin_sessions",
+        "warning",
+        "days with fewer than half of the usual number of securities (median of the 41 days around)",
+        "WITH days AS (SELECT date, count(*) AS bars FROM ohlcv_daily o WHERE NOT EXISTS "
+        "(SELECT FROM indices i WHERE i.symbol = o.symbol) GROUP BY date), around AS (SELECT d.date, d.bars, "
+        "(SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY n.bars) FROM days n WHERE n.date BETWEEN d.date - 28 "
+        "AND d.date + 28) AS usual FROM days d) SELECT date || ': ' || bars || ' of ' || round(usual) FROM around "
+        "WHERE bars < usual / 2 ORDER BY date DESC",
+        "Load the day's bhavcopy: what is there came from another source.",
+    ),
+    Check(
+        "orphan_symbols",
+        "info",
+        "symbols with prices that are in no list of securities or indices",
+        "SELECT symbol || ' (' || count(*) || ' bars)' FROM ohlcv_daily o WHERE NOT EXISTS (SELECT FROM securities s "
+        "WHERE s.symbol = o.symbol) AND NOT EXISTS (SELECT FROM indices i WHERE i.symbol = o.symbol) GROUP BY symbol "
+        "ORDER BY count(*) DESC, symbol",
+        "Load the lists (EQUITY_L, SME, ETF, REITs, InvITs); delisted securities stand in older ones.",
+    ),
+    Check(
+        "market_cap_differs",
+        "warning",
+        "market capitalisations that are not the day's close × issue size, by more than 1 %",
+        "SELECT m.symbol || ' ' || m.date || ': ' || m.market_cap || ' crore' FROM market_cap_history m "
+        "JOIN ohlcv_daily o USING (symbol, date) WHERE abs(m.market_cap - o.close * m.issue_size * 0.0000001) "
+        "> 0.01 * m.market_cap + 0.01 ORDER BY m.date DESC, m.symbol",
+        "Compare both files; a security that last traded on an earlier day is right.",
+    ),
+)
+
+
+def check(*, engine: Engine | None = None) -> list[Finding]:
+    """Run every check; one finding each, count 0 where all is well."""
+    engine = engine or connect()
+    require_schema(engine)
+    with engine.connect() as connection:
+        return [_run(connection, each) for each in (*CHECKS, *_lost_rows())]
+
+
+def frame(findings: list[Finding]) -> pd.DataFrame:
+    """The findings as a table: check, severity, count, what is counted, examples, what to do."""
+    rows = [asdict(finding) | {"examples": "; ".join(finding.examples)} for finding in findings]
+    return pd.DataFrame(rows, columns=["name", "severity", "count", "detail", "examples", "todo"]).set_index("name")
+
+
+def _run(connection: Connection, each: Check) -> Finding:
+    found = connection.execute(
+        text(f"SELECT count(*) AS faults, (array_agg(fault))[1:5] AS examples FROM ({each.query}) AS faults (fault)")
+    ).one()
+    return Finding(each.name, each.severity, found.faults, each.finds, each.todo, list(found.examples or []))
+
+
+def _lost_rows() -> list[Check]:
+    """One check per table: it must hold at least the rows that its loads inserted, since no load ever deletes."""
+    targets: dict[str, list[str]] = {}
+    for format in FORMATS:
+        rows = "DISTINCT (date, symbol)" if format.explode is not None else "*"
+        targets.setdefault(f"{format.target.__tablename__}|{rows}", []).append(format.name)
+    checks = []
+    for target, formats in targets.items():
+        table, _, rows = target.partition("|")
+        names = ", ".join(f"'{name}'" for name in formats)
+        checks.append(
+            Check(
+                f"rows_lost_{table}",
+                "error",
+                f"rows that loads inserted into {table} and that are gone",
+                f"SELECT loaded || ' were inserted, ' || stored || ' are there' FROM (SELECT "
+                f"(SELECT coalesce(sum(inserted), 0) FROM load_files WHERE format IN ({names})) AS loaded, "
+                f"(SELECT count({rows}) FROM {table}) AS stored) counted WHERE stored < loaded",
+                "Somebody deleted rows: load the files again, or restore a backup.",
+            )
+        )
+    return checks

@@ -1,0 +1,196 @@
+"""What is stored, as tables for people: prices, sessions, what was loaded, what was rejected."""
+
+from __future__ import annotations
+
+import datetime as dt
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Connection, Engine, text
+
+from screener_data.database.engine import connect, require_schema
+from screener_data.errors import UsageError
+from screener_data.models import OHLCVDaily
+
+__all__ = ["coverage", "panel", "prices", "rejects", "sessions", "status"]
+
+Day = str | dt.date | None
+Symbols = str | Iterable[str] | None
+
+#: What `prices` can return beside symbol and date: rupees (indices: points), shares, per cent.
+PRICE_COLUMNS = tuple(
+    column.name for column in OHLCVDaily.__table__.columns if column.name not in {"id", "symbol", "date", "created_at"}
+)
+_USUAL = ("open", "high", "low", "close", "volume")
+
+
+def prices(
+    symbols: Symbols = None,
+    start: Day = None,
+    end: Day = None,
+    columns: Sequence[str] | None = None,
+    *,
+    engine: Engine | None = None,
+) -> pd.DataFrame:
+    """Daily prices as published, one row per symbol and session, sorted by both.
+
+    `symbols`: one name, several, or None (or "all") for every one; `start` and `end` are included. `columns`: of
+    PRICE_COLUMNS, default open, high, low, close, volume. Types: symbol categorical, date datetime64, the others
+    float64: rupees per share (indices: points), shares, per cent. Raises UsageError, which suggests near names, for
+    an unknown symbol or column.
+    """
+    engine = engine or connect()
+    require_schema(engine)
+    chosen = list(columns) if columns is not None else list(_USUAL)
+    for name in chosen:
+        _known(name, PRICE_COLUMNS, "column")
+    wanted = _wanted(symbols)
+    with engine.connect() as connection:
+        if wanted is not None:
+            _require_symbols(connection, wanted)
+        selected = ", ".join(f'"{name}"::float8' for name in chosen)
+        frame = pd.read_sql(
+            text(
+                f"SELECT symbol, date{', ' if chosen else ''}{selected} FROM ohlcv_daily "
+                "WHERE (CAST(:symbols AS text[]) IS NULL OR symbol = ANY(:symbols)) "
+                "AND (CAST(:start AS date) IS NULL OR date >= :start) AND (CAST(:end AS date) IS NULL OR date <= :end) "
+                'ORDER BY symbol COLLATE "C", date'
+            ),
+            connection,
+            params={"symbols": wanted, "start": _day(start), "end": _day(end)},
+        )
+    frame["symbol"] = frame["symbol"].astype("category")
+    frame["date"] = pd.to_datetime(frame["date"])
+    return frame.astype(dict.fromkeys(chosen, "float64"))
+
+
+def panel(
+    column: str = "close", symbols: Symbols = None, start: Day = None, end: Day = None, *, engine: Engine | None = None
+) -> pd.DataFrame:
+    """One column of `prices` as a matrix, sessions × symbols (float64, NaN where a symbol did not trade)."""
+    frame = prices(symbols, start, end, [column], engine=engine)
+    wide = frame.pivot(index="date", columns="symbol", values=column)
+    wide.columns = pd.Index(wide.columns.astype(str), name="symbol")
+    return wide
+
+
+def sessions(start: Day = None, end: Day = None, *, engine: Engine | None = None) -> pd.DatetimeIndex:
+    """The days on which securities traded, as far as stored; `start` and `end` are included."""
+    days = coverage(engine=engine)
+    index = pd.DatetimeIndex(days.index[days["securities"] > 0])
+    first, last = _day(start), _day(end)
+    if first is not None:
+        index = index[index >= pd.Timestamp(first)]
+    return index[index <= pd.Timestamp(last)] if last is not None else index
+
+
+def coverage(*, engine: Engine | None = None) -> pd.DataFrame:
+    """How many bars each stored day has: columns securities and indices, by date."""
+    engine = engine or connect()
+    require_schema(engine)
+    with engine.connect() as connection:
+        frame = pd.read_sql(
+            text(
+                "SELECT o.date, count(*) FILTER (WHERE i.symbol IS NULL) AS securities, count(i.symbol) AS indices "
+                "FROM ohlcv_daily o LEFT JOIN indices i ON i.symbol = o.symbol GROUP BY o.date ORDER BY o.date"
+            ),
+            connection,
+        )
+    frame["date"] = pd.to_datetime(frame["date"])
+    return frame.set_index("date")
+
+
+def _wanted(symbols: Symbols) -> list[str] | None:
+    if symbols is None or symbols == "all":
+        return None
+    return [symbols] if isinstance(symbols, str) else list(symbols)
+
+
+def _require_symbols(connection: Connection, wanted: list[str]) -> None:
+    found = connection.execute(
+        text("SELECT w FROM unnest(CAST(:wanted AS text[])) w WHERE EXISTS (SELECT FROM ohlcv_daily WHERE symbol = w)"),
+        {"wanted": wanted},
+    )
+    missing = set(wanted) - set(found.scalars())
+    if missing:
+        everyone = connection.execute(text("SELECT DISTINCT symbol FROM ohlcv_daily")).scalars().all()
+        _known(sorted(missing)[0], everyone, "symbol")
+
+
+def _known(name: str, names: Sequence[str], kind: str) -> None:
+    if name not in names:
+        near = difflib.get_close_matches(name.upper() if kind == "symbol" else name, names, n=3)
+        raise UsageError(f"no {kind} {name!r}" + (f"; did you mean {', '.join(near)}?" if near else ""))
+
+
+def _day(value: Day) -> dt.date | None:
+    if value is None or isinstance(value, dt.date):
+        return value
+    try:
+        return dt.date.fromisoformat(value)
+    except ValueError:
+        raise UsageError(f"{value!r} is no day; write 2025-01-16") from None
+
+
+# --- what was loaded ------------------------------------------------------------------------------------------------
+
+
+def rejects(
+    source: str | None = None, limit: int | None = None, *, engine: Engine | None = None
+) -> list[dict[str, Any]]:
+    """The waiting rows of the quarantine, newest first: where from, why, and their text."""
+    engine = engine or connect()
+    require_schema(engine)
+    with engine.connect() as connection:
+        found = connection.execute(
+            text(
+                'SELECT id, source, file, line, reason, "column", detail, raw, symbol, tries, created_at FROM rejects '
+                "WHERE waiting AND (CAST(:source AS text) IS NULL OR source = :source) ORDER BY id DESC LIMIT :limit"
+            ),
+            {"source": source, "limit": limit},
+        )
+        return [dict(row) for row in found.mappings()]
+
+
+def status(*, engine: Engine | None = None) -> dict[str, Any]:
+    """What is stored: the last load of each source, rows and last date of each table, rejected rows waiting."""
+    engine = engine or connect()
+    require_schema(engine)
+    with engine.connect() as connection:
+        last = connection.execute(
+            text(
+                "SELECT DISTINCT ON (source) source, state AS status, file, read, inserted, updated, unchanged, "
+                "rejected, skipped, started_at, error FROM load_files ORDER BY source, id DESC"
+            )
+        )
+        waiting = connection.execute(
+            text("SELECT source, reason, count(*) AS rows FROM rejects WHERE waiting GROUP BY 1, 2 ORDER BY 1, 2")
+        )
+        return {
+            "sources": [dict(row) for row in last.mappings()],
+            "tables": [_table_status(connection, table) for table in _DAY_OF],
+            "rejects": [dict(row) for row in waiting.mappings()],
+        }
+
+
+_DAY_OF: dict[str, str | None] = {
+    "securities": None,
+    "indices": None,
+    "industry_classification": None,
+    "market_holidays": "holiday_date",
+    "ohlcv_daily": "date",
+    "market_cap_history": "date",
+    "calculated_metrics": "date",
+    "bulk_deals": "date",
+    "block_deals": "date",
+    "surveillance_measures": "date",
+    "ingestion_logs": None,
+}
+
+
+def _table_status(connection: Connection, table: str) -> dict[str, Any]:
+    day = _DAY_OF[table] or "NULL::date"
+    found = connection.execute(text(f"SELECT count(*) AS rows, min({day}) AS first, max({day}) AS last FROM {table}"))
+    return {"table": table, **found.mappings().one()}

@@ -1,0 +1,1 @@
+from pytest_alembic.tests import test_single_head_revision
