@@ -6,15 +6,13 @@ import json
 import logging
 import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import pandas as pd
 import typer
-from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 from typer.core import TyperGroup
 
@@ -31,7 +29,7 @@ __all__ = ["app"]
 class _Commands(TyperGroup):
     """Turns our errors into one line on stderr and an exit code: 2 for wrong usage, 1 for all others."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except ScreenerError as error:
@@ -59,10 +57,8 @@ def _talk() -> None:
     """Audited daily data of Indian equities (NSE)."""
     logger = logging.getLogger("screener_data")
     logger.setLevel(logging.INFO)
-    if not logger.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        logger.addHandler(handler)
+    if not any(isinstance(handler, _Talk) for handler in logger.handlers):
+        logger.addHandler(_Talk())
 
 
 @app.command()
@@ -168,16 +164,16 @@ def psql(ctx: typer.Context) -> None:
     if program is None:
         raise DatabaseError("there is no psql on PATH; install PostgreSQL's client")
     secret = {"PGPASSWORD": str(address.password)} if address.password else {}  # never an argument: `ps` shows those
-    shown = address.set(drivername="postgresql", password=None).render_as_string()
-    raise typer.Exit(subprocess.call([program, shown, *ctx.args], env=os.environ | secret))
+    shown = address._replace(drivername="postgresql", password=None).render_as_string()  # set() ignores a None
+    _become([program, shown, *ctx.args], os.environ | secret)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def lab(ctx: typer.Context) -> None:
     """Open JupyterLab on the notebooks with the database up; further arguments go to `jupyter lab`."""
     migrate.upgrade(connect())
-    words = [sys.executable, "-m", "jupyterlab", "--KernelManager.transport_encryption=auto", *ctx.args]
-    raise typer.Exit(subprocess.call(words, cwd=workspace()))
+    os.chdir(workspace())
+    _become([sys.executable, "-m", "jupyterlab", "--KernelManager.transport_encryption=auto", *ctx.args], os.environ)
 
 
 @app.command()
@@ -187,6 +183,11 @@ def stop() -> None:
     if server is None:
         raise UsageError("SCREENER_DATABASE_URL names a server that is not ours to stop")
     _say("stopped" if server.stop() else "was not running")
+
+
+def _become(words: list[str], environment: Mapping[str, str]) -> NoReturn:
+    """Let another program take this process's place: signals are then its own affair, as Ctrl-C is in psql."""
+    os.execve(words[0], words, environment)  # noqa: S606
 
 
 # --- showing --------------------------------------------------------------------------------------------------------
@@ -207,13 +208,9 @@ def _report(results: Sequence[ingest.LoadResult], as_json: bool) -> None:
 
 def _print(found: Any, as_json: bool, columns: list[str] | None = None) -> None:
     if as_json:
-        typer.echo(json.dumps(found, default=_plain, ensure_ascii=False))
+        typer.echo(json.dumps(found, default=str, ensure_ascii=False))
     elif found:
         typer.echo(_table(found, columns))
-
-
-def _plain(value: Any) -> Any:
-    return value.model_dump() if isinstance(value, BaseModel) else str(value)
 
 
 def _table(rows: Sequence[dict[str, Any]], columns: list[str] | None = None) -> str:
@@ -230,3 +227,10 @@ def _short(file: str) -> str:
 
 def _say(text: str) -> None:
     typer.echo(text, err=True)
+
+
+class _Talk(logging.Handler):
+    """What the package logs is talk, too."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _say(self.format(record))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from functools import partial
@@ -43,6 +44,7 @@ __all__ = [
 
 # PostgreSQL stores at most this many digits after the decimal point in any numeric.
 _FINEST = -16_383
+_ISO_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,9 @@ def _rounded(value: Decimal, *, whole_digits: int, scale: int) -> Decimal:
     exponent = value.as_tuple().exponent
     if not isinstance(exponent, int):
         raise ValueError("must be a finite number")
-    if exponent >= _FINEST and value.adjusted() <= whole_digits:
+    if exponent >= _FINEST and (not value or value.adjusted() <= whole_digits):
         with localcontext(prec=whole_digits + scale + 2):
-            rounded = value.quantize(Decimal(1).scaleb(-scale), rounding=ROUND_HALF_UP)
+            rounded = value.quantize(Decimal(1).scaleb(-scale), rounding=ROUND_HALF_UP) + 0  # no -0.00 in SQL
         if not rounded or rounded.adjusted() < whole_digits:
             return rounded
     raise ValueError(f"must have at most {whole_digits} digits before the decimal point")
@@ -100,14 +102,19 @@ def _text(value: str, *, width: int | None) -> str:
 
 
 def _no_timestamp(value: Any) -> Any:
-    if isinstance(value, int | float):
-        raise ValueError("must be a date, not a number: 20250116 would be read as a day in 1970")
-    return value
+    """Let only dates and ISO text through: pydantic reads a number, also one in quotes, as seconds since 1970."""
+    if isinstance(value, dt.date) or (isinstance(value, str) and _ISO_DAY.match(value)):
+        return value
+    raise ValueError("must be a date, or text like 2025-01-16")
 
 
-def _storable_json(value: dict[str, Any]) -> dict[str, Any]:
-    json.dumps(value, allow_nan=False)  # a ValueError or TypeError here is pydantic's "no"
-    return value
+def _as_stored(value: dict[str, Any]) -> dict[str, Any]:
+    """Give the object back as JSON does (a tuple is a list, every key is text), or refuse it."""
+    try:
+        stored: dict[str, Any] = json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, RecursionError) as error:
+        raise ValueError(f"must be JSON: {error}") from error
+    return stored
 
 
 _SYMBOL, _ISIN, _NAME = String(50), String(12), String(255)
@@ -153,5 +160,5 @@ Text50 = Annotated[str, mapped_column(_CATEGORY), Fits(_CATEGORY)]
 Text100 = Annotated[str, mapped_column(_LONG), Fits(_LONG)]
 Text500 = Annotated[str, mapped_column(_LONGER), Fits(_LONGER)]
 AnyText = Annotated[str, mapped_column(_TEXT), Fits(_TEXT)]
-#: A JSON object. NaN and Infinity are not JSON.
-JsonObject = Annotated[dict[str, Any], mapped_column(JSON), AfterValidator(_storable_json)]
+#: A JSON object. NaN and Infinity are not JSON; None is NULL, not JSON's null.
+JsonObject = Annotated[dict[str, Any], mapped_column(JSON(none_as_null=True)), AfterValidator(_as_stored)]

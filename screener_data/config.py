@@ -42,10 +42,14 @@ class Settings(BaseSettings):
 
 
 def settings() -> Settings:
-    """Read the settings afresh. Raises ConfigError, naming the variable, when one of them is wrong."""
+    """Read the settings afresh. Raises ConfigError, naming the variable, when one of them is wrong.
+
+    A relative folder is one of the workspace, so that it means the same in the shell and in a notebook's kernel.
+    """
+    here = workspace()
     try:
-        found = Settings(_env_file=workspace() / ".env")
+        found = Settings(_env_file=here / ".env")
     except ValidationError as error:
         names = ", ".join("SCREENER_" + ".".join(map(str, part["loc"])).upper() for part in error.errors())
         raise ConfigError(f"wrong setting: {names}") from None
-    return found.model_copy(update={"home": found.home.expanduser().absolute()})
+    return found.model_copy(update={"home": here / found.home.expanduser(), "runs": here / found.runs.expanduser()})

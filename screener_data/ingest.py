@@ -299,12 +299,15 @@ class _Outcome:
     parsed: Parsed
     account: _Account
     many_per_line: bool
+    booked: set[int] = field(default_factory=set)
 
     def _gone(self, lines: list[int]) -> list[int]:
         if not lines or not self.many_per_line:
             return lines
         left = set(self.stage.lines("SELECT line FROM stage WHERE line = ANY(:lines)", lines=lines))
-        return sorted(set(lines) - left)
+        gone = set(lines) - left - self.booked
+        self.booked |= gone
+        return sorted(gone)
 
     def skip(self, lines: list[int], reason: Reason) -> None:
         if gone := self._gone(lines):
@@ -394,7 +397,7 @@ def _close(connection: Connection, load_id: int, account: _Account) -> None:
             "UPDATE load_files SET log_id = :log_id, source = :source, format = :format, sha256 = :sha256, "
             "bytes = :size, state = :state, read = :read, inserted = :inserted, updated = :updated, "
             "unchanged = :unchanged, rejected = :rejected, skipped = :skipped, reasons = CAST(:reasons AS json), "
-            "notes = CAST(:notes AS json), error = :error, header = :header, finished_at = now() WHERE id = :id"
+            "notes = CAST(:notes AS json), error = :error, header = :header, finished_at = clock_timestamp() WHERE id = :id"
         ),
         {
             "id": load_id,

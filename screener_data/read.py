@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, text
 
 from screener_data.database.engine import connect, require_schema
 from screener_data.errors import UsageError
+from screener_data.loaders import SOURCES
 from screener_data.models import OHLCVDaily
 
 __all__ = ["coverage", "panel", "prices", "rejects", "sessions", "status"]
@@ -99,7 +100,7 @@ def coverage(*, engine: Engine | None = None) -> pd.DataFrame:
             connection,
         )
     frame["date"] = pd.to_datetime(frame["date"])
-    return frame.set_index("date")
+    return frame.set_index("date").astype("int64")
 
 
 def _wanted(symbols: Symbols) -> list[str] | None:
@@ -126,6 +127,8 @@ def _known(name: str, names: Sequence[str], kind: str) -> None:
 
 
 def _day(value: Day) -> dt.date | None:
+    if isinstance(value, dt.datetime):  # a Timestamp is one, too
+        return value.date()
     if value is None or isinstance(value, dt.date):
         return value
     try:
@@ -141,6 +144,8 @@ def rejects(
     source: str | None = None, limit: int | None = None, *, engine: Engine | None = None
 ) -> list[dict[str, Any]]:
     """The waiting rows of the quarantine, newest first: where from, why, and their text."""
+    if source is not None and source not in SOURCES:
+        raise UsageError(f"no source {source!r}; there are: {', '.join(SOURCES)}")
     engine = engine or connect()
     require_schema(engine)
     with engine.connect() as connection:

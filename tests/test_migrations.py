@@ -1,1 +1,0 @@
-from pytest_alembic.tests import test_single_head_revision

@@ -79,6 +79,8 @@ class EmbeddedServer:
             if user is not None:
                 for folder in (self.home, self.binary("postgres").parent):
                     _make_passable(folder, user)
+            for remains in self.home.glob("pgdata.init*"):
+                shutil.rmtree(remains, ignore_errors=True)  # of a killed caller
             if not self.data.is_dir():
                 self._create(user)
             return _address(self._bring_up(user))
@@ -151,8 +153,6 @@ class EmbeddedServer:
 
     def _create(self, user: _User | None) -> None:
         """Make the data folder whole beside its place, then move it there: a killed initdb leaves nothing broken."""
-        for remains in self.home.glob("pgdata.init*"):
-            shutil.rmtree(remains, ignore_errors=True)
         # each under a name of its own, because the initdb of a killed caller may still be writing
         folder = Path(tempfile.mkdtemp(prefix="pgdata.init", dir=self.home))
         program = self.binary("initdb")
@@ -322,7 +322,7 @@ def _program_folders() -> dict[int, Path]:
 
 def _major(server: Path) -> int:
     try:
-        said = subprocess.run([server, "--version"], capture_output=True, text=True, check=True).stdout  # noqa: S603
+        said = subprocess.run([server, "--version"], capture_output=True, text=True, check=True).stdout
         return int(re.findall(r"\d+", said)[0])
     except (OSError, subprocess.CalledProcessError, IndexError) as error:
         raise DatabaseError(f"{server} does not run here ({error}). Set SCREENER_DATABASE_URL instead.") from error
@@ -334,7 +334,7 @@ def _run(
     """Run one of the server's programs, as the server's user and in a session of its own."""
     # Next to nothing of the caller's environment: it may hold secrets, PGPORT, or a locale that is not installed.
     keep = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-    return subprocess.run(  # noqa: S603
+    return subprocess.run(
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -357,7 +357,7 @@ def _lives(pid: int, data: Path | None = None) -> bool:
     process = Path("/proc", str(pid))
     if not Path("/proc/self").exists():  # macOS: no look into the process, but its command names the data folder
         ps = ["ps", "-ww", "-o", "stat=,command=", "-p", str(pid)]
-        said = subprocess.run(ps, capture_output=True, check=False).stdout.strip()  # noqa: S603
+        said = subprocess.run(ps, capture_output=True, check=False).stdout.strip()
         return said[:1] not in (b"", b"Z") and (data is None or b"-D " + os.fsencode(data) in said)
     try:
         # "12 (postgres) S …": the name may hold anything, the state follows the last bracket

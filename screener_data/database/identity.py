@@ -85,11 +85,13 @@ def merge_securities(
 
     `complete`: the rows are a whole list, so that what it held before and holds no more becomes inactive, except
     securities whose symbol or ISIN is among `also_listed` (cells of rows that were rejected).
-    Returns the counts and notes: renamed, deactivated, rows of history that could not follow a rename.
+    Returns the counts and notes: renamed, new ISINs, deactivated, rows of history that could not follow a rename.
     """
     total = stage.count()
-    notes = {"renamed": 0, "history_left_behind": 0}
-    notes["renamed"] = _note_renames(stage.connection)
+    notes = {"renamed": _note_renames(stage.connection)}
+    notes["new_isin"] = len(
+        stage.lines(f"SELECT s.line FROM {STAGE} s JOIN securities t ON t.id = s.security_id WHERE t.isin <> s.isin")
+    )
     if notes["renamed"]:
         stage.run("UPDATE securities t SET symbol = '~' || t.id FROM renames r WHERE r.security_id = t.id")
     updated = stage.run(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
 import re
 import zipfile
@@ -80,7 +81,8 @@ def members(path: Path) -> Iterator[Member]:
     """
     if path.is_dir():
         for inner in sorted(entry for entry in path.rglob("*") if entry.is_file()):
-            if inner.suffix.lower() in _DATA_SUFFIXES and not any(part.startswith(".") for part in inner.parts):
+            hidden = any(part.startswith(".") for part in inner.relative_to(path).parts)
+            if inner.suffix.lower() in _DATA_SUFFIXES and not hidden:
                 yield from members(inner)
     elif not path.exists():
         raise UsageError(f"{path}: no such file or folder")
@@ -145,6 +147,8 @@ def recognise(label: str, data: bytes, source: str | None = None) -> Recognised:
     formats = [format for format in FORMATS if source in (None, format.source)]
     named = [format for format in formats if format.file_name.fullmatch(name)]
     if data.startswith(b"PK\x03\x04"):
+        if not zipfile.is_zipfile(io.BytesIO(data)):
+            raise NotDataError("a zip that is cut short or broken", file=label, todo=_AGAIN)
         raise UnknownFormatError("no file in this zip belongs to a source", file=label)
     if data.startswith((b"\x1f\x8b", b"\x89PNG", b"%PDF")):
         raise NotDataError("a packed or binary file where text is expected", file=label)
@@ -166,8 +170,10 @@ def _decoded(data: bytes) -> str:
     """UTF-8 (with or without its mark), else the Windows code page that the ETF list is written in."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", errors="replace")
+    if data.startswith(b"\xef\xbb\xbf"):
+        return data.decode("utf-8-sig", errors="replace")
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-8")
     except UnicodeDecodeError:
         return data.decode("cp1252", errors="replace")
 
@@ -191,7 +197,8 @@ def _recognised_json(label: str, text: str, formats: list[Format], named: list[F
 
 
 def _compact(record: Any) -> str:
-    return json.dumps(record, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")  # half a surrogate pair stays an escape
 
 
 def _error_of(document: dict[str, Any]) -> str:
@@ -202,6 +209,7 @@ def _error_of(document: dict[str, Any]) -> str:
 
 
 def _recognised_csv(label: str, text: str, formats: list[Format], named: list[Format]) -> tuple[Format, Rows]:
+    expected = named or (formats if len({format.source for format in formats}) == 1 else [])
     lines = text.split("\n")
     if lines[-1] == "":
         lines.pop()
@@ -211,28 +219,29 @@ def _recognised_csv(label: str, text: str, formats: list[Format], named: list[Fo
     if len(numbers) != len(lines):
         lines = [line for line in lines if line.strip()]
     if not lines:
-        return _empty(label, named), Rows([], [])
+        return _empty(label, expected), Rows([], [])
     if (longest := max(map(len, lines))) > _MAX_LINE:
         line = numbers[[len(text) for text in lines].index(longest)]
         raise FileLimitError(f"a line of {longest:,} characters", file=label, line=line)
     if _no_records(lines[0]):
-        return _empty(label, named), Rows([], [])
+        return _empty(label, expected), Rows([], [])
 
     header = split_line(lines[0]) or []
-    for format in named:
+    for format in expected:
         if not format.has_header:
             if len(header) == len(format.columns) and parse_day(header[-1].strip()):
                 return format, Rows(lines, numbers)
-            raise HeaderError(
-                f"{format.source} has {len(format.columns)} columns, the last of them a day, and no header",
-                file=label,
-                line=numbers[0],
-                value=lines[0],
-            )
+            if named:
+                raise HeaderError(
+                    f"{format.source} has {len(format.columns)} columns, the last of them a day, and no header",
+                    file=label,
+                    line=numbers[0],
+                    value=lines[0],
+                )
     fitting = [
         format for format in formats if format.records is None and format.missing_and_unknown(header) == ([], [])
     ]
-    chosen = _chosen(label, lines[0], numbers[0], header, fitting, named, formats)
+    chosen = _chosen(label, lines[0], numbers[0], header, fitting, expected)
     rows = Rows(lines[1:], numbers[1:], header=lines[0])
     if chosen.may_be_empty and any(map(_no_records, rows.raw)):
         kept = [place for place, line in enumerate(rows.raw) if not _no_records(line)]
@@ -246,25 +255,19 @@ def _no_records(line: str) -> bool:
     return line.strip(' ,"').upper() == _NO_RECORDS
 
 
-def _empty(label: str, named: list[Format]) -> Format:
-    for format in named:
+def _empty(label: str, expected: list[Format]) -> Format:
+    for format in expected:
         if format.may_be_empty:
             return format
     raise EmptyFileError("the file is empty", file=label, todo=_AGAIN)
 
 
 def _chosen(
-    label: str,
-    text: str,
-    line: int,
-    header: list[str],
-    fitting: list[Format],
-    named: list[Format],
-    formats: list[Format],
+    label: str, text: str, line: int, header: list[str], fitting: list[Format], expected: list[Format]
 ) -> Format:
-    """The one format that the header and, among several, the name tells."""
-    by_both = [format for format in fitting if format in named]
-    if by_both:
+    """The one format that the header and, among several, the name or the given source tells."""
+    by_both = [format for format in fitting if format in expected]
+    if len({format.source for format in by_both}) == 1:
         return by_both[0]
     if len({format.source for format in fitting}) == 1:
         return fitting[0]
@@ -273,8 +276,7 @@ def _chosen(
         raise UnknownFormatError(
             f"the header fits {sources}", file=label, line=line, todo="Give the file its own name, or --source"
         )
-    candidates = named or (formats if len({format.source for format in formats}) == 1 else [])
-    candidates = [format for format in candidates if format.records is None and format.has_header]
+    candidates = [format for format in expected if format.records is None and format.has_header]
     if not candidates:
         raise UnknownFormatError("no source has such a header", file=label, line=line, value=text)
     format = min(candidates, key=lambda format: len(format.missing_and_unknown(header)[0]))
@@ -288,7 +290,7 @@ def _chosen(
             todo=f"Expected columns: {', '.join(column.header.strip() for column in format.columns)}",
         )
     parts = [f"missing columns: {', '.join(missing)}"] if missing else []
-    parts += [f"unknown columns: {', '.join(unknown)}"] if unknown else []
+    parts += [f"unknown or repeated columns: {', '.join(unknown)}"] if unknown else []
     raise HeaderError(
         f"not the header of {format.source}; {'; '.join(parts)}",
         file=label,

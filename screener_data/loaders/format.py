@@ -144,13 +144,18 @@ class Format:
         return re.compile(self.files, re.IGNORECASE)
 
     def missing_and_unknown(self, header: list[str]) -> tuple[list[str], list[str]]:
-        """The declared headers that `header` lacks, and those of `header` that are not declared."""
-        found = {fold(cell) for cell in header}
+        """The declared headers that `header` lacks, and those of `header` that are not declared, or stand twice."""
+        found = [fold(cell) for cell in header]
         missing = [column.header for column in self.columns if column.required and fold(column.header) not in found]
         unknown = [
             cell
-            for cell in header
-            if cell.strip() and fold(cell) not in self.by_header and not self._ignored.fullmatch(cell.strip())
+            for place, cell in enumerate(header)
+            if cell.strip()
+            and (
+                found[place] in found[:place]
+                if found[place] in self.by_header
+                else not self._ignored.fullmatch(cell.strip())
+            )
         ]
         return missing, unknown
 

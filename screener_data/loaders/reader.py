@@ -9,7 +9,7 @@ import csv
 import datetime as dt
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -130,13 +130,12 @@ def _csv_cells(rows: Rows, lines: np.ndarray, parsed: Parsed) -> tuple[dict[str,
             cells[column.to] = pa.nulls(len(lines), pa.large_string())
         else:
             cells[column.to] = _cleaned(pc.list_element(parts, place), column)
-    first = next(iter(position))
-    repeated = pc.equal(cells[format.by_header[first].to], header[0].strip()) if first in format.by_header else None
-    if repeated is not None and rows.header is not None:
-        again = np.array([fold(text) == fold(rows.header) for text in _taken(parsed.raw, lines[_mask(repeated)])])
-        mask = _mask(repeated)
-        mask[np.flatnonzero(mask)] = again
-        cells, lines = _skip(cells, lines, mask, Reason.REPEATED_HEADER, parsed)
+    if rows.header is not None:
+        first = next(column for column in format.columns if fold(column.header) in position)
+        repeated = _mask(pc.equal(cells[first.to], header[position[fold(first.header)]].strip()))
+        for again in np.flatnonzero(repeated):
+            repeated[again] = fold(parsed.raw[int(lines[again])]) == fold(rows.header)
+        cells, lines = _skip(cells, lines, repeated, Reason.REPEATED_HEADER, parsed)
     return cells, lines
 
 
@@ -193,9 +192,10 @@ def _json_cells(rows: Rows, lines: np.ndarray, parsed: Parsed) -> tuple[dict[str
 
 
 def _as_cell(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return None if value is None else value.encode("utf-8", "replace").decode("utf-8")
-    return _DUMP(value)
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else _DUMP(value)
+    return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")  # half a surrogate pair is no character
 
 
 def _cleaned(cells: pa.Array, column: Column) -> pa.Array:
@@ -243,10 +243,6 @@ def _kept(cells: dict[str, pa.Array], lines: np.ndarray, mask: np.ndarray) -> tu
 
 def _mask(array: pa.Array) -> np.ndarray:
     return np.array(pc.fill_null(array, False).to_numpy(zero_copy_only=False), dtype=bool)
-
-
-def _taken(raw: Mapping[int, str], lines: Iterable[Any]) -> list[str]:
-    return [raw[int(line)] for line in lines]
 
 
 # --- what breaks a rule ---------------------------------------------------------------------------------------------
@@ -297,7 +293,8 @@ def _check(cells: pa.Array, column: Column, parsed: Parsed) -> tuple[pa.Array, d
         assert reason is not None  # noqa: S101 - bad means that there is one
         problems[place] = (reason, detail)
     if column.python is not dt.date:
-        scientific = sum("e" in cell.lower() for cell in encoded.dictionary.to_pylist())
+        cells_read = zip(encoded.dictionary.to_pylist(), answers, strict=True)
+        scientific = sum("e" in cell.lower() and answer[1] is not Reason.BAD_NUMBER for cell, answer in cells_read)
         if scientific:
             parsed.notes[f"scientific_notation: {column.header.strip()}"] = (
                 f"{scientific} different values lost digits when the file was saved by a spreadsheet"

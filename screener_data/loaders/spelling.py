@@ -14,15 +14,16 @@ _MONTHS = {
         ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"), start=1
     )
 }
+# [0-9], since Python's \d is also the digits of every other script, and Arrow's is not
 # 16-JAN-2025, 16 JAN 2025, 8-Jan-02, 16JAN2025
-_NAMED_MONTH = re.compile(r"(\d{1,2})[- ]?([A-Za-z]{3})[- ]?(\d{4}|\d{2})(?: 00:00:00)?")
+_NAMED_MONTH = re.compile(r"([0-9]{1,2})[- ]?([A-Za-z]{3})[- ]?([0-9]{4}|[0-9]{2})(?: 00:00:00)?")
 # 2025-01-16, and Upstox's 2025-01-16T00:00:00+05:30
-_ISO = re.compile(r"(\d{4})-(\d{2})-(\d{2})(?:T[\d:.]+\+05:30)?")
+_ISO = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:T[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?\+05:30)?")
 # 16/01/2025, 16-01-2025: the exchange never writes the month first
-_DAY_FIRST = re.compile(r"(\d{1,2})[-/](\d{1,2})[-/](\d{4})")
-# in file names: 16012025, 160125 (and 20250116, told by its century)
-_PACKED = re.compile(r"(\d{2})(\d{2})(\d{4}|\d{2})")
-_PACKED_ISO = re.compile(r"((?:19|20)\d{2})(\d{2})(\d{2})")
+_DAY_FIRST = re.compile(r"([0-9]{1,2})[-/]([0-9]{1,2})[-/]([0-9]{4})")
+# in file names: 16012025, 160125 (and 20250116, told by its century and month: 20012025 is the 20th of January)
+_PACKED = re.compile(r"([0-9]{2})([0-9]{2})([0-9]{4}|[0-9]{2})")
+_PACKED_ISO = re.compile(r"((?:19|20)[0-9]{2})(0[1-9]|1[0-2])([0-9]{2})")
 
 
 def parse_day(cell: str) -> dt.date | None:
@@ -46,11 +47,11 @@ def parse_day(cell: str) -> dt.date | None:
 
 def fast_number(digits: int | None) -> str:
     """An expression for most numbers: plain digits that surely fit. The others go through `plain_number`."""
-    return rf"^(?:\d{{1,{(digits or 19) - 1}}}(?:\.\d{{0,6}})?|\.\d{{1,6}})$"
+    return rf"^(?:[0-9]{{1,{(digits or 19) - 1}}}(?:\.[0-9]{{0,6}})?|\.[0-9]{{1,6}})$"
 
 
-_GROUPED = re.compile(r"[+-]?\d{1,3}(?:,\d{2,3})*(?:,\d{3})(?:\.\d*)?")
-_PLAIN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,2})?")
+_GROUPED = re.compile(r"[+-]?(?:[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}|[0-9]{1,3}(?:,[0-9]{3})+)(?:\.[0-9]*)?")
+_PLAIN = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?")
 _LONGEST = 64
 
 

@@ -1,0 +1,375 @@
+"""Notebooks as programs: typed parameters in, an executed copy with all that it showed out, an honest verdict.
+
+>>> from screener_data import notebooks
+>>> notebooks.run("02", {"symbols": "40"}).output  # doctest: +SKIP
+PosixPath('runs/02_ingest_sample-20250701T031500Z.ipynb')
+
+A notebook fails when a cell raises. `sys.exit(0)` in a cell ends it early and counts as success.
+"""
+
+from __future__ import annotations
+
+import ast
+import datetime as dt
+import html
+import itertools
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import quote, quote_plus
+
+import nbformat
+import papermill
+from ipykernel.kernelspec import get_kernel_dict
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+from papermill.exceptions import PapermillExecutionError
+from papermill.iorw import papermill_io
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Json, SecretStr, ValidationError, create_model
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+from traitlets import default
+
+from screener_data.config import settings
+from screener_data.errors import ConfigError, NotebookError, UsageError
+from screener_data.loaders import SOURCES
+
+__all__ = ["NOTEBOOKS", "IngestSample", "Parameters", "RunResult", "SchemaSetup", "Validate", "run"]
+
+# --- parameters -----------------------------------------------------------------------------------------------------
+
+
+class Parameters(BaseModel):
+    """What a notebook can be told. Names, types, defaults and descriptions equal those of its parameters cell."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _day_or_nothing(value: str) -> str:
+    if value:
+        dt.date.fromisoformat(value)
+    return value
+
+
+def _source_or_nothing(value: str) -> str:
+    if value and value not in SOURCES:
+        raise ValueError(f"there are: {', '.join(SOURCES)}")
+    return value
+
+
+class SchemaSetup(Parameters):
+    """01_schema_setup: make the tables."""
+
+    recreate: bool = Field(default=False, description="true drops every table first: ALL DATA IS LOST")
+
+
+class IngestSample(Parameters):
+    """02_ingest_sample: load files."""
+
+    folder: str = Field(default="", description="what to load; empty: an invented market, made in SCREENER_HOME/sample")
+    seed: int = Field(default=7, ge=0, description="of the invented market")
+    symbols: int = Field(default=60, ge=25, le=200, description="its equities")
+    sessions: int = Field(default=300, ge=120, description="its trading days")
+    source: Annotated[str, AfterValidator(_source_or_nothing)] = Field(
+        default="", description="of the files; empty: told by header and name"
+    )
+
+
+class Validate(Parameters):
+    """03_validate: check what is stored."""
+
+    fail_on: Literal["error", "warning", "never"] = Field(
+        default="error", description="the least severity that fails the notebook: error, warning or never"
+    )
+    since: Annotated[str, AfterValidator(_day_or_nothing)] = Field(
+        default="", description="the chart's first day, like 2025-01-16; empty: from the beginning"
+    )
+
+
+#: The notebooks of the package and their parameters. Those of other notebooks are read from their parameters cell.
+NOTEBOOKS: dict[str, type[Parameters]] = {
+    "01_schema_setup": SchemaSetup,
+    "02_ingest_sample": IngestSample,
+    "03_validate": Validate,
+}
+
+_KINDS: dict[str, Any] = {"bool": bool, "int": int, "float": float, "str": str, "list": Json[list[Any]]}
+_KINDS["dict"] = Json[dict[str, Any]]
+
+
+def _model(path: Path, document: Any) -> type[Parameters]:
+    """The parameters that a notebook takes: declared above for our own, else what its parameters cell assigns."""
+    if path.parent == _folder() and path.stem in NOTEBOOKS:
+        return NOTEBOOKS[path.stem]
+    cells = [cell.source for cell in document.cells if "parameters" in cell.metadata.get("tags", [])]
+    fields: dict[str, Any] = {}
+    for statement in ast.parse("\n".join(cells)).body:
+        match statement:
+            case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation, value=value):
+                fields[name] = (_kind(annotation, value), None)
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                fields[name] = (_kind(None, value), None)
+    return create_model(path.stem, __base__=Parameters, **fields)
+
+
+def _kind(annotation: ast.expr | None, value: ast.expr | None) -> Any:
+    """The type that is written there, else that of the default; text where neither tells."""
+    for node in ast.walk(annotation) if annotation is not None else ():
+        if isinstance(node, ast.Name) and node.id in _KINDS:
+            return _KINDS[node.id]
+    with suppress(ValueError):
+        return _KINDS.get(type(ast.literal_eval(value)).__name__, str) if value is not None else str
+    return str
+
+
+def _typed(path: Path, document: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    if not given:
+        return {}
+    try:
+        model = _model(path, document)
+    except SyntaxError as error:
+        raise UsageError(f"{path.name}: its parameters cell is not plain Python: {error.msg}") from None
+    try:
+        return model.model_validate(dict(given)).model_dump(exclude_unset=True)
+    except ValidationError as error:
+        known = ", ".join(model.model_fields) or "none"
+        problems = []
+        for each in error.errors():
+            name = str(each["loc"][0])
+            if each["type"] == "extra_forbidden":
+                problems.append(f"no parameter {name!r} (there are: {known})")
+            else:
+                kind = _name(model.model_fields[name].annotation)
+                problems.append(f"parameter {name} ({kind}): {each['msg']}; given: {given[name]!r}")
+        raise UsageError(f"{path.stem}: " + "; ".join(problems)) from None
+
+
+def _name(kind: Any) -> str:
+    return kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
+
+
+# --- running --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a notebook ended. `output` is the executed copy; `error` is the reason in one line, None when all is well."""
+
+    notebook: str
+    output: Path
+    ok: bool
+    seconds: float
+    error: str | None
+
+
+#: Seconds for one cell; a notebook's own `metadata.execution.timeout`, which nbmake knows too, goes before.
+_LONGEST_CELL = 4 * 3600
+
+
+def run(
+    notebook: str | Path,
+    parameters: Mapping[str, str] | None = None,
+    *,
+    output_dir: str | Path | None = None,
+    progress: bool | None = None,
+) -> RunResult:
+    """Execute a notebook: one of ours by its name (`01_schema_setup`, `01`), or any by its path.
+
+    The executed copy lands in `output_dir` (default: SCREENER_RUNS) as `<name>-<UTC time>.ipynb`, or as
+    `….failed.ipynb` with all that was shown until the error; `.….partial.ipynb` is a run under way, or one that was
+    killed. Passwords in addresses, and the values of secrets in the environment, are never written. The kernel is
+    this Python with the caller's settings, whatever kernels the notebook names or the machine has.
+
+    `progress`: show a bar (default: on a terminal). Raises UsageError (no such notebook, a wrong parameter) and
+    NotebookError (the kernel died or a cell took too long; the copy is kept as failed, too).
+    """
+    path = _find(notebook)
+    document = _read(path)
+    values = _typed(path, document, parameters or {})
+    folder = Path(output_dir or settings().runs).expanduser().absolute()
+    environment = _environment(folder)
+    redact = _Redactor(environment)
+    stem = _reserve(folder, path.stem)
+    partial = folder / f".{stem}.partial.ipynb"
+    started, error = time.monotonic(), "stopped"
+    _STORE.redactors[str(partial)] = redact
+    try:
+        papermill.execute_notebook(
+            _unformatted(path),
+            _SCHEME + _unformatted(partial),
+            values,
+            kernel_name="python3",
+            language="python",
+            kernel_manager_class=_kernel(environment),
+            cwd=str(path.parent),
+            start_timeout=120,
+            execution_timeout=document.metadata.get("execution", {}).get("timeout", _LONGEST_CELL),
+            progress_bar=sys.stderr.isatty() if progress is None else progress,
+        )
+        error = ""
+    except PapermillExecutionError as failure:
+        error = redact(f"{failure.ename}: {failure.evalue}".strip().partition("\n")[0])
+    except (RuntimeError, TimeoutError) as failure:  # the kernel died, did not start or did not end
+        reason = redact(str(failure).strip().partition("\n")[0])
+        raise NotebookError(f"{path.stem}: {reason} What it did so far: {folder / stem}.failed.ipynb") from None
+    finally:
+        del _STORE.redactors[str(partial)]
+        output = folder / (f"{stem}.failed.ipynb" if error else f"{stem}.ipynb")
+        partial.replace(output)
+    return RunResult(path.stem, output, not error, time.monotonic() - started, error or None)
+
+
+def _folder() -> Path:
+    package = Path(__file__).parent
+    checkout, installed = package.parent / "notebooks", package / "_notebooks"
+    return checkout if (checkout / f"{next(iter(NOTEBOOKS))}.ipynb").is_file() else installed
+
+
+def _find(notebook: str | Path) -> Path:
+    given = Path(notebook).expanduser()
+    if given.suffix == ".ipynb" and given.is_file():
+        return given.absolute()
+    ours = sorted(_folder().glob("*.ipynb"))
+    if given.parent in (Path(), Path("notebooks")):
+        name = given.name.removesuffix(".ipynb")
+        for path in ours:
+            if path.stem == name or path.stem.partition("_")[0] == name:
+                return path
+    raise UsageError(f"no notebook {str(notebook)!r}; there are: {', '.join(path.stem for path in ours)}, or a path")
+
+
+def _read(path: Path) -> Any:
+    try:
+        return nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError, nbformat.ValidationError) as error:
+        raise UsageError(f"{path} is not a notebook: {str(error).partition(chr(10))[0]}") from None
+
+
+def _environment(runs: Path) -> dict[str, str]:
+    """The caller's environment and settings: the kernel works on the same database, wherever the notebook lies."""
+    found = settings().model_copy(update={"runs": runs})
+    environment = dict(os.environ)
+    for name, value in found:
+        if value is not None:
+            secret = isinstance(value, SecretStr)
+            environment[f"SCREENER_{name.upper()}"] = value.get_secret_value() if secret else str(value)
+    return environment
+
+
+def _kernel(environment: Mapping[str, str]) -> type[AsyncKernelManager]:
+    """A kernel that is this very Python, and encrypts what it says where that is possible."""
+    given = {name: value.replace("$", "$$") for name, value in environment.items()}  # else `$NAME` is filled in
+
+    class ThisPython(AsyncKernelManager):
+        @property
+        def kernel_spec(self) -> KernelSpec:
+            # quiet, since it calls the interrupt with which each shutdown begins an error
+            return KernelSpec(**get_kernel_dict(["--log-level=CRITICAL"]), env=given)
+
+        @default("transport_encryption")
+        def _encrypted(self) -> str:
+            return "auto"
+
+    return ThisPython
+
+
+def _reserve(folder: Path, name: str) -> str:
+    """A name for this run alone, held by its partial file: also when several start in the same second."""
+    stamp = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%SZ")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(1):
+            stem = f"{name}-{stamp}" + (f"-{number}" if number > 1 else "")
+            partial = folder / f".{stem}.partial.ipynb"
+            with suppress(FileExistsError):
+                partial.touch(exist_ok=False)
+                if not any((folder / f"{stem}{end}").exists() for end in (".ipynb", ".failed.ipynb")):
+                    break
+                partial.unlink()
+    except OSError as error:
+        raise ConfigError(f"executed notebooks cannot be kept in {folder}: {error.strerror}") from None
+    return stem
+
+
+def _unformatted(path: Path) -> str:
+    return str(path).replace("{", "{{").replace("}", "}}")  # papermill fills in paths by str.format
+
+
+# --- secrets --------------------------------------------------------------------------------------------------------
+
+_HIDDEN = "***"
+_PASSWORD = re.compile(r"(?<=://)([^\s/:@]*):([^\s/@]+)@")
+
+
+class _Redactor:
+    """Takes secrets out of text: passwords in addresses, and what the environment's secrets are.
+
+    A secret of less than 12 letters is only taken for one where it stands as a word of its own: the password
+    `postgres` is not to be cut out of `postgresql`. Less than 4 letters are no secret.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        spellings = {spelling for secret in _secrets(environment) for spelling in _spellings(secret)}
+        words = sorted((word for word in spellings if len(word) >= 4), key=len, reverse=True)
+        patterns = [re.escape(word) if len(word) >= 12 else rf"(?<!\w){re.escape(word)}(?!\w)" for word in words]
+        self._words = re.compile("|".join(patterns) or "(?!)")
+
+    def __call__(self, text: str) -> str:
+        return _PASSWORD.sub(rf"\1:{_HIDDEN}@", self._words.sub(_HIDDEN, text))
+
+    def all(self, value: Any) -> Any:
+        """The same for each text in a JSON document, which stays one, whatever the secrets are."""
+        if isinstance(value, str):
+            return self(value)
+        if isinstance(value, list):
+            return [self.all(each) for each in value]
+        if isinstance(value, dict):
+            return {name: self.all(each) for name, each in value.items()}
+        return value
+
+
+def _secrets(environment: Mapping[str, str]) -> Iterable[str]:
+    for name, value in environment.items():
+        if name.upper().endswith(("TOKEN", "SECRET", "PASSWORD", "API_KEY")):
+            yield value
+        elif "://" in value:
+            yield from (found[2] for found in _PASSWORD.finditer(value))
+            with suppress(ArgumentError, ValueError):
+                url = make_url(value)
+                yield from filter(None, (url.password, *url.normalized_query.get("password", ())))
+
+
+def _spellings(secret: str) -> set[str]:
+    """As it is, and as it looks in an address, in a table and in JSON."""
+    in_addresses = {quote(secret, safe=""), quote(secret, safe=" +"), quote_plus(secret)}
+    return {secret, html.escape(secret), json.dumps(secret)[1:-1], *in_addresses}
+
+
+class _Store:
+    """Papermill's way to the disk. Each write is redacted, so that a killed run leaves no secret behind, either."""
+
+    def __init__(self) -> None:
+        self.redactors: dict[str, _Redactor] = {}
+
+    def write(self, text: str, path: str) -> None:
+        path = path.removeprefix(_SCHEME)
+        document = json.loads(text)
+        document["metadata"].get("papermill", {}).pop("output_path", None)  # it would name the partial file
+        shown = self.redactors[path].all(document)
+        Path(path).write_text(json.dumps(shown, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+    @staticmethod
+    def pretty_path(path: str) -> str:
+        return path.removeprefix(_SCHEME)
+
+
+_SCHEME = "screener-run:"
+_STORE = _Store()
+papermill_io.register(_SCHEME, _STORE)
