@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import re
 import uuid
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,13 +22,10 @@ from screener_data.read import PRICE_COLUMNS
 USUAL = ["open", "high", "low", "close", "volume"]
 SCOPE = {"EQ", "BE", "BZ", "SM", "ST"}  # the series of the sample market that belong in ohlcv_daily
 LAST_DAY = dt.date(2025, 6, 30)
-FULL = {
-    **{"SYMBOL": "symbol", "SERIES": "series", "DATE1": "date", "OPEN_PRICE": "open", "HIGH_PRICE": "high"},
-    **{"LOW_PRICE": "low", "CLOSE_PRICE": "close", "TTL_TRD_QNTY": "volume", "PREV_CLOSE": "prev_close"},
-}
-UDIFF = {
-    **{"TckrSymb": "symbol", "SctySrs": "series", "TradDt": "date", "OpnPric": "open", "HghPric": "high"},
-    **{"LwPric": "low", "ClsPric": "close", "TtlTradgVol": "volume", "PrvsClsgPric": "prev_close"},
+WORDS = ["symbol", "series", "date", *USUAL, "prev_close"]
+DIALECTS = {
+    "full": "SYMBOL SERIES DATE1 OPEN_PRICE HIGH_PRICE LOW_PRICE CLOSE_PRICE TTL_TRD_QNTY PREV_CLOSE".split(),
+    "udiff": "TckrSymb SctySrs TradDt OpnPric HghPric LwPric ClsPric TtlTradgVol PrvsClsgPric".split(),
 }
 
 
@@ -43,9 +39,8 @@ def by_hand(market: Path) -> pd.DataFrame:
     """The same files, read by other means: pandas, and the rules as sentences."""
     days = []
     for path in bhavcopies(market):
-        names = UDIFF if path.suffix == ".zip" else FULL
         day = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
-        days.append(day.rename(columns=names)[list(names.values())])
+        days.append(day[DIALECTS[path.parent.name]].set_axis(WORDS, axis=1))
     table = pd.concat(days, ignore_index=True)
     table = table[table["series"].isin(SCOPE)]
     table["symbol"] = table["symbol"].replace("OLDNAME", "NEWNAME")  # history follows a rename
@@ -91,6 +86,7 @@ def test_prices_are_those_of_the_files(full: Engine, market: Path) -> None:
     right = by_hand(market)
     found = sd.prices(sorted(set(right["symbol"])), columns=[*USUAL, "prev_close"], engine=full)
     assert len(right) > 1000
+    assert {path.parent.name for path in bhavcopies(market)} == set(DIALECTS)
     assert_frame_equal(found, right.astype({"date": found["date"].dtype}), check_exact=True)
 
 
@@ -112,7 +108,7 @@ def test_prices_types_and_order(full: Engine) -> None:
         ("NA", {"NA"}),
         ("K&VCORP", {"K&VCORP"}),
         (["NA", "ZEL-AUTO", "NA"], {"NA", "ZEL-AUTO"}),
-        ((name for name in ("NAN", "NIFTY 50")), {"NAN", "NIFTY 50"}),
+        ({"NAN": 1, "NIFTY 50": 2}.keys(), {"NAN", "NIFTY 50"}),
         ([], set()),
     ],
 )
@@ -215,13 +211,14 @@ def test_coverage_counts_bars_by_kind(full: Engine, market: Path) -> None:
     right = by_hand(market).groupby("date").size()
     assert list(found["securities"]) == list(right)
     assert set(found.loc["2025-05", "indices"]) == {0}
-    assert set(found.loc["2025-06", "indices"]) == {9}
+    # one of nine has no opening level in the index file of the day; the PR zip of the last day has it
+    assert list(found.loc["2025-06", "indices"]) == [8] * 20 + [9]
     assert set(map(str, found.dtypes)) == {"int64"}
 
 
 def test_a_day_with_indices_alone_is_no_session(engine: Engine, market: Path) -> None:
     sd.load(market / "indices" / "ind_close_all_30062025.csv", engine=engine)
-    assert list(sd.coverage(engine=engine)["indices"]) == [9]
+    assert list(sd.coverage(engine=engine)["indices"]) == [8]
     assert sd.sessions(engine=engine).empty
 
 
@@ -276,9 +273,3 @@ def test_empty_tables_have_the_right_types(engine: Engine, full: Engine) -> None
     assert {row["rows"] for row in sd.status(engine=engine)["tables"]} == {0}
     with pytest.raises(UsageError, match="no symbol 'NA'"):
         sd.prices("NA", engine=engine)
-
-
-def test_the_sample_holds_both_dialects(market: Path) -> None:
-    kinds = {path.parent.name for path in bhavcopies(market)}
-    assert kinds == {"full", "udiff"}
-    assert all(zipfile.is_zipfile(path) for path in bhavcopies(market) if path.parent.name == "udiff")

@@ -132,7 +132,8 @@ def _csv_cells(rows: Rows, lines: np.ndarray, parsed: Parsed) -> tuple[dict[str,
             cells[column.to] = _cleaned(pc.list_element(parts, place), column)
     if rows.header is not None:
         first = next(column for column in format.columns if fold(column.header) in position)
-        repeated = _mask(pc.equal(cells[first.to], header[position[fold(first.header)]].strip()))
+        printed = header[position[fold(first.header)]].strip()
+        repeated = _mask(pc.match_substring(cells[first.to], printed, ignore_case=True))
         for again in np.flatnonzero(repeated):
             repeated[again] = fold(parsed.raw[int(lines[again])]) == fold(rows.header)
         cells, lines = _skip(cells, lines, repeated, Reason.REPEATED_HEADER, parsed)
