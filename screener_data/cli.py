@@ -16,7 +16,7 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 from typer.core import TyperGroup
 
-from screener_data import ingest, notebooks, quality, read
+from screener_data import ingest, quality, read
 from screener_data.config import workspace
 from screener_data.database import migrate
 from screener_data.database.engine import connect, database_url, embedded_server, reason_of
@@ -133,10 +133,12 @@ def check(as_json: AsJson = False) -> None:
 
 @app.command()
 def run(
-    notebook: Annotated[str, typer.Argument(help=f"One of {', '.join(notebooks.NOTEBOOKS)}, or a path.")],
+    notebook: Annotated[str, typer.Argument(help="Its name (01_schema_setup, or 01), or a path.")],
     parameters: Annotated[list[str] | None, typer.Argument(metavar="name=value", help="Its parameters.")] = None,
 ) -> None:
     """Run a notebook through papermill with checked parameters; prints the output's path."""
+    from screener_data import notebooks  # here, since papermill takes longer to import than most commands to run
+
     given: dict[str, str] = {}
     for each in parameters or []:
         name, equals, value = each.partition("=")

@@ -32,6 +32,7 @@ __all__ = ["LoadResult", "load", "replay"]
 _IDENTITY = 0x1D  # advisory lock: shared by all loads, exclusive to those that can rename securities
 _TABLE = 0x1E  # advisory lock, with a table's hash: loads into one table wait for each other
 _UNKNOWN = "unknown"
+_WORTH_ANALYSING = 500  # rows: below, any plan is a good one
 _log = logging.getLogger(__name__)
 
 
@@ -157,7 +158,7 @@ def _store(connection: Connection, parsed: Parsed, account: Account, *, complete
     many = format.explode is not None
     out = _Outcome(stage, parsed, account, many_per_line=many)
 
-    of_securities = "symbol" in stage.columns() and "symbol" not in format.derived
+    of_securities = "symbol" in stage.columns and "symbol" not in format.derived
     if format.merge is not Merge.SECURITIES and of_securities and (renamed := to_current_symbols(stage)):
         account.notes["rows_under_an_old_symbol"] = renamed
     for line, check in stage.take_broken():
@@ -233,7 +234,8 @@ def _staged(connection: Connection, parsed: Parsed) -> Stage:
     stage.create({name: sql_name(format.sql_type(name)) for name in names}, parsed.given, dict(format.derived))
     if len(parsed.lines):
         copy_rows(connection, "stage", {"line": pa.array(parsed.lines).cast(pa.string()), **parsed.columns})
-    stage.analyze()
+    if len(parsed.lines) > _WORTH_ANALYSING:
+        stage.analyze()
     return stage
 
 
@@ -247,8 +249,7 @@ def _rule(format: Format, check: str) -> str:
 def _lock_tables(connection: Connection, format: Format) -> None:
     """Always in this order, so that loads wait for each other and never deadlock."""
     kind = "" if format.merge is Merge.SECURITIES else "_shared"
-    connection.execute(text(f"SELECT pg_advisory_xact_lock{kind}(:lock)"), {"lock": _IDENTITY})
     connection.execute(
-        text("SELECT pg_advisory_xact_lock(:lock, hashtext(:table))"),
-        {"lock": _TABLE, "table": format.target.__tablename__},
+        text(f"SELECT pg_advisory_xact_lock{kind}(:identity), pg_advisory_xact_lock(:table, hashtext(:name))"),
+        {"identity": _IDENTITY, "table": _TABLE, "name": format.target.__tablename__},
     )

@@ -138,6 +138,8 @@ def audited(engine: Engine, account: Account) -> Iterator[Connection]:
 def _open(connection: Connection, account: Account) -> int:
     """A row of its own transaction, and a lock that lives as long as this process: so a killed load is found."""
     with connection.begin():
+        # need not be on disk before the load's own commit is, which brings it there
+        connection.execute(text("SET LOCAL synchronous_commit = off"))
         load_id = connection.execute(
             text(
                 "INSERT INTO load_files (source, file, loader_version) VALUES (:source, :file, :version) RETURNING id"

@@ -248,8 +248,8 @@ def _find(notebook: str | Path) -> Path:
 def _read(path: Path) -> Any:
     try:
         return nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
-    except (OSError, ValueError, nbformat.ValidationError) as error:
-        raise UsageError(f"{path} is not a notebook: {str(error).partition(chr(10))[0]}") from None
+    except Exception as error:  # noqa: BLE001 - nbformat trips over wrong documents in many ways
+        raise UsageError(f"{path} is not a notebook: {type(error).__name__}") from None
 
 
 def _environment(runs: Path) -> dict[str, str]:
@@ -347,9 +347,12 @@ def _secrets(environment: Mapping[str, str]) -> Iterable[str]:
 
 
 def _spellings(secret: str) -> set[str]:
-    """As it is, and as it looks in an address, in a table and in JSON."""
+    """As it is, and as it looks in an address, in a table, in JSON and in Python (papermill's spelling, too)."""
     in_addresses = {quote(secret, safe=""), quote(secret, safe=" +"), quote_plus(secret)}
-    return {secret, html.escape(secret), json.dumps(secret)[1:-1], *in_addresses}
+    in_json = {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
+    escaped = secret.encode("unicode_escape").decode()
+    in_python = {repr(secret)[1:-1], ascii(secret)[1:-1], escaped, escaped.replace('"', r"\"")}
+    return {secret, html.escape(secret), *in_addresses, *in_json, *in_python}
 
 
 class _Store:

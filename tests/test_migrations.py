@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 from types import ModuleType
 
@@ -148,9 +149,11 @@ def test_alembic_by_hand_goes_up_and_down(empty: Engine) -> None:
     assert own_objects(empty) == set()
 
 
-def test_alembic_check_finds_nothing_to_migrate(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
-    command.check(Config(ROOT / "alembic.ini"))
-    assert "No new upgrade operations detected" in capsys.readouterr().out
+@pytest.mark.usefixtures("database_url")
+def test_alembic_check_finds_nothing_to_migrate() -> None:
+    said = StringIO()
+    command.check(Config(ROOT / "alembic.ini", stdout=said))
+    assert "No new upgrade operations detected" in said.getvalue()
 
 
 def test_offline_mode_prints_sql(empty: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,7 +191,8 @@ def stock(pytestconfig: pytest.Config) -> ModuleType:
 
 
 @pytest.mark.parametrize("name", STOCK)
-def test_pytest_alembic(name: str, stock: ModuleType, alembic_runner: MigrationContext) -> None:
+def test_pytest_alembic(name: str, stock: ModuleType, alembic_runner: MigrationContext, empty: Engine) -> None:
     assert sorted(stock.__all__) == STOCK
     getattr(stock, name)(alembic_runner)
-    assert migrate.current(create_engine(alembic_runner.connection_executor.connection.url)) is not None
+    went_up = name != "test_single_head_revision"  # the one that only reads the scripts
+    assert (migrate.current(empty) is not None) == went_up

@@ -32,7 +32,7 @@ from screener_data.notebooks import NOTEBOOKS, RunResult, run
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SMALL = {"symbols": "25", "sessions": "120"}
-PASSWORD = "s3cr/t@höhe<&>"  # what addresses, tables and JSON each spell in a way of their own
+PASSWORD = "s3cr/t@höhe<&\"'>"  # what addresses, tables and JSON each spell in a way of their own
 
 on_the_embedded_server = pytest.mark.parametrize("server", ["embedded"], indirect=True)
 
@@ -145,8 +145,9 @@ def test_parameters_are_those_of_the_model(name: str) -> None:
 
 def test_no_parameter_is_taken_for_a_magic(notebook: Any) -> None:
     """IPython reads `reset: bool = False` as its command `%reset`."""
-    classes = [each for each in vars(IPython.core.magics).values() if isinstance(each, type)]
-    magics = {name for each in classes if issubclass(each, Magics) for name in each.magics.get("line", {})}
+    every = [getattr(IPython.core.magics, name) for name in dir(IPython.core.magics)]
+    classes = [each for each in every if isinstance(each, type) and issubclass(each, Magics)]
+    magics = {name for each in classes for name in each.magics.get("line", {})}
     assert {"reset", "time", "run", "load"} <= magics
     assert not magics & set(NOTEBOOKS[notebook.path.stem].model_fields)
 

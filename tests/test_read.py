@@ -24,8 +24,8 @@ SCOPE = {"EQ", "BE", "BZ", "SM", "ST"}  # the series of the sample market that b
 LAST_DAY = dt.date(2025, 6, 30)
 WORDS = ["symbol", "series", "date", *USUAL, "prev_close"]
 DIALECTS = {
-    "full": "SYMBOL SERIES DATE1 OPEN_PRICE HIGH_PRICE LOW_PRICE CLOSE_PRICE TTL_TRD_QNTY PREV_CLOSE".split(),
-    "udiff": "TckrSymb SctySrs TradDt OpnPric HghPric LwPric ClsPric TtlTradgVol PrvsClsgPric".split(),
+    "full": "SYMBOL SERIES DATE1 OPEN_PRICE HIGH_PRICE LOW_PRICE CLOSE_PRICE TTL_TRD_QNTY PREV_CLOSE",
+    "udiff": "TckrSymb SctySrs TradDt OpnPric HghPric LwPric ClsPric TtlTradgVol PrvsClsgPric",
 }
 
 
@@ -40,7 +40,7 @@ def by_hand(market: Path) -> pd.DataFrame:
     days = []
     for path in bhavcopies(market):
         day = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
-        days.append(day[DIALECTS[path.parent.name]].set_axis(WORDS, axis=1))
+        days.append(day[DIALECTS[path.parent.name].split()].set_axis(WORDS, axis=1))
     table = pd.concat(days, ignore_index=True)
     table = table[table["series"].isin(SCOPE)]
     table["symbol"] = table["symbol"].replace("OLDNAME", "NEWNAME")  # history follows a rename

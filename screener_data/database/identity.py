@@ -22,7 +22,7 @@ def to_current_symbols(stage: Stage) -> int:
 
     A name that another security bears today is only translated on the days before it changed hands.
     """
-    day = "s.date" if "date" in stage.columns() else "current_date"
+    day = "s.date" if "date" in stage.columns else "current_date"
     return stage.run(
         f"""
         WITH asked AS (
