@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from screener_data.errors import ConfigError
@@ -40,6 +40,14 @@ class Settings(BaseSettings):
         default_factory=lambda: workspace() / "runs", description="Where executed notebooks and reports land."
     )
 
+    @field_validator("home", "runs")
+    @classmethod
+    def _whole(cls, folder: Path) -> Path:
+        try:
+            return folder.expanduser().absolute()
+        except RuntimeError as error:  # ~nobody
+            raise ValueError(str(error)) from error
+
 
 def settings() -> Settings:
     """Read the settings afresh. Raises ConfigError, naming the variable, when one of them is wrong.
@@ -47,9 +55,11 @@ def settings() -> Settings:
     A relative folder is one of the workspace, so that it means the same in the shell and in a notebook's kernel.
     """
     here = workspace()
+    file = workspace() / ".env"
     try:
-        found = Settings(_env_file=here / ".env")
+        return Settings(_env_file=file)
     except ValidationError as error:
         names = ", ".join("SCREENER_" + ".".join(map(str, part["loc"])).upper() for part in error.errors())
         raise ConfigError(f"wrong setting: {names}") from None
-    return found.model_copy(update={"home": here / found.home.expanduser(), "runs": here / found.runs.expanduser()})
+    except UnicodeDecodeError:
+        raise ConfigError(f"{file} is not UTF-8 text") from None

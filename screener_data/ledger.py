@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ __all__ = ["Account", "LoadResult", "audited", "close_killed_loads"]
 
 _LOADS = 0x5C4EE  # with a load's id: the advisory lock that its process holds while it lives
 _VERSION = version("screener-data")
+_log = logging.getLogger(__name__)
 
 
 class LoadResult(BaseModel):
@@ -124,6 +126,8 @@ def audited(engine: Engine, account: Account) -> Iterator[Connection]:
             with connection.begin():
                 yield connection
                 _close(connection, load_id, account)
+            for note, what in account.notes.items():
+                _log.info("%s: %s: %s", account.file, note, what)
         except (FileError, SQLAlchemyError, psycopg2.Error) as error:
             account.failed(str(error) if isinstance(error, FileError) else f"the database refused: {reason_of(error)}")
             _close_failed(engine, load_id, account)

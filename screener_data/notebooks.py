@@ -18,7 +18,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -316,8 +316,8 @@ class _Redactor:
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        spellings = {spelling for secret in _secrets(environment) for spelling in _spellings(secret)}
-        words = sorted((word for word in spellings if len(word) >= 4), key=len, reverse=True)
+        lines = {line for secret in _secrets(environment) for line in secret.splitlines() if len(line) >= 4}
+        words = sorted({word for line in lines for word in _spellings(line)}, key=len, reverse=True)
         patterns = [re.escape(word) if len(word) >= 12 else rf"(?<!\w){re.escape(word)}(?!\w)" for word in words]
         self._words = re.compile("|".join(patterns) or "(?!)")
 
@@ -347,12 +347,25 @@ def _secrets(environment: Mapping[str, str]) -> Iterable[str]:
 
 
 def _spellings(secret: str) -> set[str]:
-    """As it is, and as it looks in an address, in a table, in JSON and in Python (papermill's spelling, too)."""
-    in_addresses = {quote(secret, safe=""), quote(secret, safe=" +"), quote_plus(secret)}
-    in_json = {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
-    escaped = secret.encode("unicode_escape").decode()
-    in_python = {repr(secret)[1:-1], ascii(secret)[1:-1], escaped, escaped.replace('"', r"\"")}
-    return {secret, html.escape(secret), *in_addresses, *in_json, *in_python}
+    """As it is, and as it looks in an address, a table, JSON or Python, or in up to three of them, one in the other."""
+    found = {secret}
+    for _ in range(3):
+        found |= {spell(each) for spell in _SPELLINGS for each in found}
+    return found
+
+
+_SPELLINGS: tuple[Callable[[str], str], ...] = (
+    quote,
+    lambda text: quote(text, safe=""),
+    quote_plus,
+    html.escape,
+    lambda text: json.dumps(text)[1:-1],
+    lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
+    lambda text: repr(text)[1:-1],
+    lambda text: text.encode("unicode_escape").decode(),
+    lambda text: text.replace('"', r"\""),
+    lambda text: text.replace("'", r"\'"),
+)
 
 
 class _Store:

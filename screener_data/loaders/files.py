@@ -269,14 +269,16 @@ def _chosen(
     by_both = [format for format in fitting if format in expected]
     if len({format.source for format in by_both}) == 1:
         return by_both[0]
-    if len({format.source for format in fitting}) == 1:
+    candidates = [format for format in expected if format.records is None and format.has_header]
+    # an EQUITY_L without its column MARKET LOT has the header of the SME list: the name says that a column is missing
+    lacking = [f for f in candidates if f not in fitting and not f.missing_and_unknown(header)[1]]
+    if len({format.source for format in fitting}) == 1 and not lacking:
         return fitting[0]
-    if fitting:
+    if fitting and not lacking:
         sources = ", ".join(sorted({format.source for format in fitting}))
         raise UnknownFormatError(
             f"the header fits {sources}", file=label, line=line, todo="Give the file its own name, or --source"
         )
-    candidates = [format for format in expected if format.records is None and format.has_header]
     if not candidates:
         raise UnknownFormatError("no source has such a header", file=label, line=line, value=text)
     format = min(candidates, key=lambda format: len(format.missing_and_unknown(header)[0]))

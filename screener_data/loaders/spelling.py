@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 __all__ = ["fast_number", "parse_day", "plain_number"]
 
@@ -63,7 +63,4 @@ def plain_number(cell: str) -> Decimal | None:
         cell = cell.replace(",", "")
     elif not _PLAIN.fullmatch(cell):
         return None
-    try:
-        return Decimal(cell)
-    except InvalidOperation:
-        return None
+    return Decimal(cell)
