@@ -42,7 +42,7 @@ def say(text: str) -> None:
 
 def sh(*command: object) -> None:
     """Run a command in the project's folder; the first that fails ends the job with its exit code."""
-    code = subprocess.call([str(word) for word in command], cwd=str(ROOT))  # noqa: S603 our own words
+    code = subprocess.call([str(word) for word in command], cwd=str(ROOT))
     if code:
         say(f"failed with exit code {code}: {Path(str(command[0])).name} {' '.join(map(str, command[1:]))}")
         sys.exit(code if code > 0 else 128 - code)
@@ -52,7 +52,7 @@ def works(*command: object) -> bool:
     """Tell in silence whether a command succeeds."""
     try:
         quiet = subprocess.DEVNULL
-        return not subprocess.call([str(word) for word in command], stdout=quiet, stderr=quiet)  # noqa: S603
+        return not subprocess.call([str(word) for word in command], stdout=quiet, stderr=quiet)
     except OSError:
         return False
 
@@ -75,7 +75,7 @@ def right_python() -> None:
     for name in names:
         other = shutil.which(name)
         if other and works(other, "-c", ""):
-            sys.exit(subprocess.call([other, str(ROOT / "dev.py"), *sys.argv[1:]]))  # noqa: S603 this file again
+            sys.exit(subprocess.call([other, str(ROOT / "dev.py"), *sys.argv[1:]]))
     here = ".".join(map(str, sys.version_info[:3]))
     sys.exit(
         f"This is Python {here}; screener_data needs Python 3.{fits[0]} to 3.{fits[-1]}, and none of"

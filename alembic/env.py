@@ -19,7 +19,7 @@ def migrate(connection: Connection) -> None:
 
 
 def connection_or_engine() -> Connection | Engine:
-    """What the caller handed over (our migrate.py a connection, pytest-alembic an engine), or the settings' database."""
+    """What the caller handed over (migrate.py a connection, pytest-alembic an engine), or the settings' database."""
     return context.config.attributes.get("connection") or connect()
 
 

@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     @classmethod
     def _whole(cls, folder: Path) -> Path:
         try:
-            return folder.expanduser().absolute()
+            return workspace() / folder.expanduser()
         except RuntimeError as error:  # ~nobody
             raise ValueError(str(error)) from error
 
@@ -54,7 +54,6 @@ def settings() -> Settings:
 
     A relative folder is one of the workspace, so that it means the same in the shell and in a notebook's kernel.
     """
-    here = workspace()
     file = workspace() / ".env"
     try:
         return Settings(_env_file=file)

@@ -74,10 +74,10 @@ def test_an_env_file_is_read_from_the_workspace_and_the_environment_wins(
 
 @pytest.mark.parametrize("given", ["data", "~/data", "/data"])
 def test_folders_are_absolute(folder: Path, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
-    monkeypatch.setenv("HOME", "/home/someone")
+    monkeypatch.setenv("HOME", "/srv/someone")
     monkeypatch.setenv("SCREENER_HOME", given)
     monkeypatch.setenv("SCREENER_RUNS", given)
-    expected = {"data": folder / "data", "~/data": Path("/home/someone/data"), "/data": Path("/data")}[given]
+    expected = {"data": folder / "data", "~/data": Path("/srv/someone/data"), "/data": Path("/data")}[given]
     assert (settings().home, settings().runs) == (expected, expected)
 
 

@@ -357,6 +357,7 @@ def test_a_gzip_that_is_cut_short_or_broken(tmp_path, data):
 def test_a_zip_that_is_cut_short(tmp_path):
     path = zipped(tmp_path / "PR160125.zip", {"mcap16012025.csv": MCAP * 50})
     path.write_bytes(path.read_bytes()[:-30])
+    assert [member.name for member in members(path)] == ["PR160125.zip"]
     with pytest.raises(
         NotDataError, match=r"PR160125\.zip: a zip that is cut short or broken.* download the file again"
     ):

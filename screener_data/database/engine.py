@@ -93,7 +93,7 @@ def _parsed(url: str | URL) -> URL:
         # the text itself is not shown: whatever it is, it may hold a password
         raise ConfigError("SCREENER_DATABASE_URL is not an address like postgresql://user@host/database.") from None
     if "@" in (parsed.host or ""):  # what follows it would be shown as the host, and may be the password's tail
-        raise ConfigError("SCREENER_DATABASE_URL has two @: write the one in the password as %40.")
+        raise ConfigError("in postgresql://user:password@host/database, an @ of the password is written %40.")
     if parsed.get_backend_name() not in {"postgresql", "postgres"}:
         raise ConfigError(f"only PostgreSQL is supported, not {parsed.get_backend_name()!r}.")
     return parsed.set(drivername="postgresql+psycopg2")

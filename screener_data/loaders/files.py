@@ -89,7 +89,11 @@ def members(path: Path) -> Iterator[Member]:
     elif path.suffix.lower() == ".zip" or _is_zip(path):
         yield from _zip_members(path)
     else:
-        yield Member(str(path), path.name.removesuffix(".gz"), path)
+        yield Member(_label(path), path.name.removesuffix(".gz"), path)
+
+
+def _label(path: Path) -> str:
+    return str(path).encode("utf-8", "replace").decode()  # a name of undecodable bytes could not be stored
 
 
 def _is_zip(path: Path) -> bool:
@@ -102,13 +106,13 @@ def _zip_members(path: Path) -> Iterator[Member]:
         with zipfile.ZipFile(path) as archive:
             entries = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
     except (zipfile.BadZipFile, OSError):
-        yield Member(str(path), path.name, path)  # reading it will say what is wrong
+        yield Member(_label(path), path.name, path)  # reading it will say what is wrong
         return
     for entry in sorted(set(entries)):
         base = re.split(r"[/\\]", entry)[-1]
         if base.startswith("._") or "__MACOSX" in entry:
             continue
-        yield Member(f"{path}!{base}", base, path, inside=entry)
+        yield Member(f"{_label(path)}!{base}", base, path, inside=entry)
 
 
 # --- which format ---------------------------------------------------------------------------------------------------
@@ -189,6 +193,8 @@ def _recognised_json(label: str, text: str, formats: list[Format], named: list[F
     for format in [*named, *formats]:
         records = format.records(document) if format.records else None
         if records is not None:
+            if not records and not format.may_be_empty:
+                raise EmptyFileError(f"no entries; {format.source} always has some", file=label, todo=_AGAIN)
             return format, Rows([_compact(record) for record in records], list(range(1, len(records) + 1)))
     wanted = f"{named[0].source} is expected under this name" if named else "no source reads such a document"
     kind = NotDataError if named else UnknownFormatError
@@ -257,7 +263,7 @@ def _no_records(line: str) -> bool:
 
 def _empty(label: str, expected: list[Format]) -> Format:
     for format in expected:
-        if format.may_be_empty:
+        if format.may_be_empty and format.records is None:
             return format
     raise EmptyFileError("the file is empty", file=label, todo=_AGAIN)
 

@@ -170,7 +170,8 @@ class Format:
         if value and isinstance(self.sql_type(column), Date):
             day = parse_day(value)
             value = day.isoformat() if day else ""
-        if not value:
+        width, _ = self.limits(text(column, column))
+        if not value or (width is not None and len(value) > width):
             raise FileNameError(
                 f"the name must tell the {column} of its rows, which the file does not hold",
                 file=file,

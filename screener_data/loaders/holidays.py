@@ -53,6 +53,7 @@ UPSTOX = Format(
     target=MarketHoliday,
     key=("holiday_date",),
     records=_upstox,
+    may_be_empty=True,  # the answer for a day that is no holiday
     columns=(
         trading_day("date", "holiday_date"),
         text("description", "holiday_name", required=False),

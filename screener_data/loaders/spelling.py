@@ -8,6 +8,7 @@ from decimal import Decimal
 
 __all__ = ["fast_number", "parse_day", "plain_number"]
 
+_FIRST_YEAR = 1900  # 0205 and the like are slips of a keyboard
 _MONTHS = {
     name: month
     for month, name in enumerate(
@@ -40,9 +41,10 @@ def parse_day(cell: str) -> dt.date | None:
     else:
         return None
     try:
-        return dt.date(int(year) + (2000 if len(year) == 2 else 0), month, int(day))
+        found_day = dt.date(int(year) + (2000 if len(year) == 2 else 0), month, int(day))
     except ValueError:
         return None
+    return found_day if found_day.year >= _FIRST_YEAR else None
 
 
 def fast_number(digits: int | None) -> str:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from screener_data.errors import Reason
 from screener_data.loaders.bhavcopy import change_pct
-from screener_data.loaders.format import Format, number, text, trading_day, whole
+from screener_data.loaders.format import Format, Skip, number, text, trading_day, whole
 from screener_data.models import OHLCVDaily
 
 __all__ = ["FORMATS"]
@@ -44,7 +45,7 @@ def _flat(quote: dict[str, Any]) -> dict[str, Any]:
     return {
         **(prices if isinstance(prices, dict) else {}),
         "symbol": quote.get("symbol"),
-        "day": str(quote.get("timestamp"))[:10],
+        "day": quote.get("timestamp"),
         "volume": quote.get("volume"),
         "average_price": quote.get("average_price"),
         "net_change": quote.get("net_change"),
@@ -67,6 +68,7 @@ CANDLES = Format(
     source="upstox_ohlcv",
     name="upstox_candles",
     files=r"candles_.*\.json",
+    may_be_empty=True,  # a symbol that did not trade in the days asked for
     target=OHLCVDaily,
     key=("symbol", "date"),
     records=_candles,
@@ -84,11 +86,13 @@ QUOTES = Format(
     records=_quotes,
     columns=(
         *_PRICES,
+        text("segment", "segment"),
         number("average_price", "vwap", sign="nonnegative", required=False),
         number("net_change", "net_change", required=False),  # rupees against the previous close
         number("lower_circuit_limit", "lower_circuit", sign="nonnegative", required=False),
         number("upper_circuit_limit", "upper_circuit", sign="nonnegative", required=False),
     ),
+    skips=(Skip(Reason.OTHER_SEGMENT, "segment", frozenset({"NSE_EQ"}), unless=True),),
     derived={"change_pct": change_pct("close", "(close - net_change)")},
     outranked_if=_EXCHANGE_ROW,
     fills=("lower_circuit", "upper_circuit"),
