@@ -50,8 +50,7 @@ def load(
     """
     engine = engine or connect()
     require_schema(engine)
-    if source is not None and source not in SOURCES:
-        raise UsageError(f"no source {source!r}; there are: {', '.join(SOURCES)}")
+    _require_source(source)
     close_killed_loads(engine)
     paths = [path] if isinstance(path, str | Path) else list(path)
     plan = _in_order([found for each in paths for found in _found(Path(each), source)])
@@ -63,6 +62,11 @@ def load(
         if result.status != "failure" and _may_bring_symbols(result.source):
             _replay_arrived(engine)
     return results
+
+
+def _require_source(source: str | None) -> None:
+    if source is not None and source not in SOURCES:
+        raise UsageError(f"no source {source!r}; there are: {', '.join(SOURCES)}")
 
 
 def _found(path: Path, source: str | None) -> list[tuple[Member, Recognised | None]]:
@@ -98,6 +102,7 @@ def replay(source: str | None = None, *, engine: Engine | None = None) -> list[L
     """Try the waiting rows of the quarantine again, by the rules of today. One result per file they came from."""
     engine = engine or connect()
     require_schema(engine)
+    _require_source(source)
     return _replay(engine, "(CAST(:source AS text) IS NULL OR r.source = :source)", source=source)
 
 

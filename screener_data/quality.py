@@ -83,7 +83,7 @@ CHECKS = (
         "warning",
         "files whose last load failed",
         "SELECT file || ': ' || coalesce(error, 'unknown') FROM (SELECT DISTINCT ON (file) file, state, error "
-        "FROM load_files ORDER BY file, id DESC) last WHERE state = 'failure' ORDER BY file",
+        "FROM load_files WHERE notes ->> 'replay' IS NULL ORDER BY file, id DESC) last WHERE state = 'failure' ORDER BY file",
         "Read the error, mend or fetch the file, and load it again.",
     ),
     Check(
@@ -159,11 +159,9 @@ def _lost_rows() -> list[Check]:
     """One check per table: it must hold at least the rows that its loads inserted, since no load ever deletes."""
     targets: dict[str, list[str]] = {}
     for format in FORMATS:
-        rows = "DISTINCT (date, symbol)" if format.explode is not None else "*"
-        targets.setdefault(f"{format.target.__tablename__}|{rows}", []).append(format.name)
+        targets.setdefault(format.target.__tablename__, []).append(format.name)
     checks = []
-    for target, formats in targets.items():
-        table, _, rows = target.partition("|")
+    for table, formats in targets.items():
         names = ", ".join(f"'{name}'" for name in formats)
         checks.append(
             Check(
@@ -172,7 +170,7 @@ def _lost_rows() -> list[Check]:
                 f"rows that loads inserted into {table} and that are gone",
                 f"SELECT loaded || ' were inserted, ' || stored || ' are there' FROM (SELECT "
                 f"(SELECT coalesce(sum(inserted), 0) FROM load_files WHERE format IN ({names})) AS loaded, "
-                f"(SELECT count({rows}) FROM {table}) AS stored) counted WHERE stored < loaded",
+                f"(SELECT count(*) FROM {table}) AS stored) counted WHERE stored < loaded",
                 "Somebody deleted rows: load the files again, or restore a backup.",
             )
         )

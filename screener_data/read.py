@@ -31,7 +31,7 @@ def prices(
     symbols: Symbols = None,
     start: Day = None,
     end: Day = None,
-    columns: Sequence[str] | None = None,
+    columns: str | Sequence[str] | None = None,
     *,
     engine: Engine | None = None,
 ) -> pd.DataFrame:
@@ -44,7 +44,7 @@ def prices(
     """
     engine = engine or connect()
     require_schema(engine)
-    chosen = list(columns) if columns is not None else list(_USUAL)
+    chosen = [columns] if isinstance(columns, str) else list(columns if columns is not None else _USUAL)
     for name in chosen:
         _known(name, PRICE_COLUMNS, "column")
     wanted = _wanted(symbols)

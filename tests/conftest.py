@@ -41,7 +41,10 @@ def embedded() -> Iterator[EmbeddedServer]:
     with tempfile.TemporaryDirectory(prefix="screener-test-") as folder:
         Path(folder).chmod(0o755)
         server = EmbeddedServer(Path(folder))
-        server.start()
+        url = make_url(server.start())
+        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+            _run(url, f"ALTER SYSTEM SET {setting} = off")  # it is thrown away; its crashes are test_embedded's
+        _run(url, "SELECT pg_reload_conf()")
         yield server
         server.stop()
 

@@ -284,7 +284,8 @@ WITNESS = """
 import hashlib, json, os, sys
 secret = hashlib.sha256(os.environ["ODD_SECRET"].encode()).hexdigest()
 home, folder = os.environ["SCREENER_HOME"], os.getcwd()
-print(json.dumps([symbol, count, names, sys.executable, folder, home, secret]))
+encrypted = "curve_publickey" in open(get_ipython().kernel.parent.connection_file).read()
+print(json.dumps([symbol, count, names, sys.executable, folder, home, secret, encrypted]))
 """
 
 
@@ -300,7 +301,7 @@ def test_the_kernel_is_this_python_with_the_callers_settings(
     secret = hashlib.sha256(b"a$HOME$$b{c}-long-enough").hexdigest()
     assert json.loads(shown(result.output)) == [
         *("0700", 3, ["NA"]),
-        *(sys.executable, str(place), str(place / "home"), secret),
+        *(sys.executable, str(place), str(place / "home"), secret, True),
     ]
     (output,) = runs(place)
     assert re.fullmatch(r"\{odd\} näme-\d{8}T\d{6}Z\.ipynb", output)
@@ -308,7 +309,7 @@ def test_the_kernel_is_this_python_with_the_callers_settings(
     assert 0 < result.seconds < 120
     talk = capfd.readouterr()
     assert "Executing" in talk.err
-    assert "WARNING" not in talk.err  # of a kernel without encryption
+    assert "WARNING" not in talk.err
     assert talk.out == ""
 
 

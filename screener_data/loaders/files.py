@@ -97,8 +97,11 @@ def _label(path: Path) -> str:
 
 
 def _is_zip(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(4) == b"PK\x03\x04"
+    try:
+        with path.open("rb") as stream:
+            return stream.read(4) == b"PK\x03\x04"
+    except OSError:
+        return False  # reading it will say why
 
 
 def _zip_members(path: Path) -> Iterator[Member]:
