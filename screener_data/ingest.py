@@ -32,7 +32,7 @@ __all__ = ["LoadResult", "load", "replay"]
 _IDENTITY = 0x1D  # advisory lock: shared by all loads, exclusive to those that can rename securities
 _TABLE = 0x1E  # advisory lock, with a table's hash: loads into one table wait for each other
 _UNKNOWN = "unknown"
-_WORTH_ANALYSING = 500  # rows: below, any plan is a good one
+_WORTH_ANALYSING = 20_000  # rows: below, the planner's guess from the table's size will do
 _log = logging.getLogger(__name__)
 
 

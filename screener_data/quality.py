@@ -83,7 +83,8 @@ CHECKS = (
         "warning",
         "files whose last load failed",
         "SELECT file || ': ' || coalesce(error, 'unknown') FROM (SELECT DISTINCT ON (file) file, state, error "
-        "FROM load_files WHERE notes ->> 'replay' IS NULL ORDER BY file, id DESC) last WHERE state = 'failure' ORDER BY file",
+        "FROM load_files WHERE notes ->> 'replay' IS NULL ORDER BY file, id DESC) last "
+        "WHERE state = 'failure' ORDER BY file",
         "Read the error, mend or fetch the file, and load it again.",
     ),
     Check(

@@ -148,7 +148,8 @@ class Stage:
     def take_outranked(self, key: Sequence[str], condition: str) -> list[int]:
         """Remove the rows whose stored row is from a better source."""
         return self.lines(
-            f"DELETE FROM {STAGE} s USING {self.target.name} t WHERE {_same(key)} AND {condition} RETURNING s.line"
+            f"DELETE FROM {STAGE} s USING {self.target.name} t WHERE {_same(key)} AND {_days(self, key)} "
+            f"AND {condition} RETURNING s.line"
         )
 
     def count(self) -> int:
@@ -168,6 +169,14 @@ def _quoted(value: str) -> str:
 
 def _same(key: Iterable[str]) -> str:
     return " AND ".join(f"t.{name} = s.{name}" for name in key)
+
+
+def _days(stage: Stage, key: Sequence[str]) -> str:
+    """A condition on stored rows `t`: the days of the file. Without it, one day is compared with all of history."""
+    if "date" not in key:
+        return "true"
+    days = stage.connection.execute(text(f"SELECT min(date), max(date) FROM {STAGE}")).one()
+    return "false" if days[0] is None else f"t.date BETWEEN '{days[0]}' AND '{days[1]}'"
 
 
 # --- merges ---------------------------------------------------------------------------------------------------------
@@ -190,6 +199,7 @@ def merge_by_key(
     """
     target = stage.target.name
     total = len(set(stage.lines(f"SELECT line FROM {STAGE}"))) if many_per_line else stage.count()
+    match = f"{_same(key)} AND {_days(stage, key)}"
     data = [name for name in columns if name not in key]
     new = {
         name: f"CASE WHEN {outranked_if} THEN t.{name} ELSE s.{name} END"
@@ -201,12 +211,12 @@ def merge_by_key(
     if data:
         updated = stage.lines(
             f"UPDATE {target} t SET {', '.join(f'{name} = {value}' for name, value in new.items())} "
-            f"FROM {STAGE} s WHERE {_same(key)} AND ({', '.join(f't.{name}' for name in data)}) "
+            f"FROM {STAGE} s WHERE {match} AND ({', '.join(f't.{name}' for name in data)}) "
             f"IS DISTINCT FROM ({', '.join(new.values())}) RETURNING s.line"
         )
     names = ", ".join(columns)
     # an INSERT cannot return the staging table's line, so the lines are noted first
-    fresh = f"FROM {STAGE} s WHERE NOT EXISTS (SELECT FROM {target} t WHERE {_same(key)})"
+    fresh = f"FROM {STAGE} s WHERE NOT EXISTS (SELECT FROM {target} t WHERE {match})"
     if not many_per_line:
         inserted = stage.run(f"INSERT INTO {target} ({names}) SELECT {names} {fresh}")
         return Counts(inserted, len(updated), total - inserted - len(updated))
@@ -222,8 +232,7 @@ def insert_missing_copies(stage: Stage, key: Sequence[str], columns: Sequence[st
     keys, names = ", ".join(key), ", ".join(columns)
     inserted = stage.run(
         f"WITH numbered AS (SELECT *, row_number() OVER (PARTITION BY {keys} ORDER BY line) AS copy FROM {STAGE}), "
-        f"stored AS (SELECT {keys}, count(*) AS copies FROM {target} "
-        f"WHERE date IN (SELECT date FROM {STAGE}) GROUP BY {keys}) "
+        f"stored AS (SELECT {keys}, count(*) AS copies FROM {target} t WHERE {_days(stage, key)} GROUP BY {keys}) "
         f"INSERT INTO {target} ({names}) SELECT {', '.join(f's.{name}' for name in columns)} "
         f"FROM numbered s LEFT JOIN stored t ON {_same(key)} WHERE s.copy > coalesce(t.copies, 0) ORDER BY s.line"
     )
