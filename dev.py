@@ -129,9 +129,8 @@ def run() -> None:
     tool = BIN / "screener-data"
     say("database: start and migrate")
     sh(tool, "init")
-    for notebook in NOTEBOOKS:
-        say(f"notebook: {notebook}")
-        sh(tool, "run", notebook)
+    say(f"notebooks: {', '.join(NOTEBOOKS)}")
+    sh(tool, "run", *NOTEBOOKS)
     say("what was loaded")
     sh(tool, "status")
 

@@ -134,22 +134,29 @@ def check(as_json: AsJson = False) -> None:
 @app.command()
 def run(
     notebook: Annotated[str, typer.Argument(help="Its name (01_schema_setup, or 01), or a path.")],
-    parameters: Annotated[list[str] | None, typer.Argument(metavar="name=value", help="Its parameters.")] = None,
+    parameters: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="name=value", help="Its parameters; a word without = is the next notebook."),
+    ] = None,
 ) -> None:
-    """Run a notebook through papermill with checked parameters; prints the output's path."""
+    """Run notebooks through papermill with checked parameters; prints the outputs' paths. The first failure ends it."""
     from screener_data import notebooks  # here, since papermill takes longer to import than most commands to run
 
-    given: dict[str, str] = {}
+    wanted: list[tuple[str, dict[str, str]]] = [(notebook, {})]
     for each in parameters or []:
         name, equals, value = each.partition("=")
-        if not equals:
-            raise UsageError(f"{each!r} is not name=value")
-        given[name] = value
-    done = notebooks.run(notebook, given)
-    typer.echo(done.output)
-    if not done.ok:
-        _say(f"error: {done.notebook} failed after {done.seconds:.0f} s: {done.error}")
-        raise typer.Exit(1)
+        if equals:
+            wanted[-1][1][name] = value
+        else:
+            wanted.append((each, {}))
+    for name, given in wanted:
+        notebooks.check(name, given)  # a slip in the last word must not be told after an hour's work
+    for name, given in wanted:
+        done = notebooks.run(name, given)
+        typer.echo(done.output)
+        if not done.ok:
+            _say(f"error: {done.notebook} failed after {done.seconds:.0f} s: {done.error}")
+            raise typer.Exit(1)
 
 
 @app.command()

@@ -172,20 +172,23 @@ def _store(connection: Connection, parsed: Parsed, account: Account, *, complete
         for line, symbol in stage.take_unknown_symbols(format.known_symbol):
             detail = f"{symbol!r} is in no list of securities; the row is loaded when it arrives"
             out.reject(line, Reason.UNKNOWN_SYMBOL, format.known_symbol, detail, symbol)
-    if format.outranked_if is not None and not format.fills:
-        out.skip(stage.take_outranked(format.key, format.outranked_if), Reason.EXCHANGE_PRICE_KEPT)
-
-    columns = format.stored
+    columns, key = format.stored, format.key or ("symbol",)
+    stage.survey(key)
     if format.merge is Merge.BY_COUNT:
-        account.counts = insert_missing_copies(stage, format.key, columns)
+        account.counts = insert_missing_copies(stage, key, columns)
         return
-    key = format.key or ("symbol",)
-    if format.preference is not None:
-        out.skip(stage.take_less_preferred(key, format.preference), Reason.SERIES_NOT_PREFERRED)
-    same, contradicting = stage.take_repeated(key, columns)
-    out.skip(same, Reason.DUPLICATE_ROW)
-    for line, first in contradicting:
-        out.reject(line, Reason.DUPLICATE_KEY, None, f"contradicts line {first}, which has the same {', '.join(key)}")
+    if format.outranked_if is not None and not format.fills:
+        out.skip(stage.take_outranked(key, format.outranked_if), Reason.EXCHANGE_PRICE_KEPT)
+    if stage.repeats:
+        if format.preference is not None:
+            out.skip(stage.take_less_preferred(key, format.preference), Reason.SERIES_NOT_PREFERRED)
+        same, contradicting = stage.take_repeated(key, columns)
+        out.skip(same, Reason.DUPLICATE_ROW)
+        for line, first in contradicting:
+            why = f"contradicts line {first}, which has the same {', '.join(key)}"
+            out.reject(line, Reason.DUPLICATE_KEY, None, why)
+    if out.left:
+        stage.survey(key)
     if format.merge is Merge.SECURITIES:
         for line, symbol in take_repeated_isins(stage):
             out.reject(line, Reason.DUPLICATE_ISIN, "isin", f"its ISIN stands under {symbol!r} in this file")
@@ -214,8 +217,10 @@ class _Outcome:
     account: Account
     many_per_line: bool
     booked: set[int] = field(default_factory=set)
+    left: bool = False
 
     def _gone(self, lines: list[int]) -> list[int]:
+        self.left = self.left or bool(lines)
         if not lines or not self.many_per_line:
             return lines
         left = set(self.stage.lines("SELECT line FROM stage WHERE line = ANY(:lines)", lines=lines))

@@ -142,15 +142,16 @@ def audited(engine: Engine, account: Account) -> Iterator[Connection]:
 def _open(connection: Connection, account: Account) -> int:
     """A row of its own transaction, and a lock that lives as long as this process: so a killed load is found."""
     with connection.begin():
-        # need not be on disk before the load's own commit is, which brings it there
-        connection.execute(text("SET LOCAL synchronous_commit = off"))
         load_id = connection.execute(
             text(
-                "INSERT INTO load_files (source, file, loader_version) VALUES (:source, :file, :version) RETURNING id"
+                "WITH opened AS (INSERT INTO load_files (source, file, loader_version) "
+                "VALUES (:source, :file, :version) RETURNING id) SELECT id, "
+                "pg_advisory_lock(:lock, (id % 2147483648)::integer), "
+                # need not be on disk before the load's own commit is, which brings it there
+                "set_config('synchronous_commit', 'off', true) FROM opened"
             ),
-            {"source": account.source, "file": account.file, "version": _VERSION},
+            {"source": account.source, "file": account.file, "version": _VERSION, "lock": _LOADS},
         ).scalar_one()
-        connection.execute(text("SELECT pg_advisory_lock(:lock, :id)"), {"lock": _LOADS, "id": load_id % 2**31})
     return int(load_id)
 
 

@@ -41,7 +41,7 @@ from screener_data.config import settings
 from screener_data.errors import ConfigError, NotebookError, UsageError
 from screener_data.loaders import SOURCES
 
-__all__ = ["NOTEBOOKS", "IngestSample", "Parameters", "RunResult", "SchemaSetup", "Validate", "run"]
+__all__ = ["NOTEBOOKS", "IngestSample", "Parameters", "RunResult", "SchemaSetup", "Validate", "check", "run"]
 
 # --- parameters -----------------------------------------------------------------------------------------------------
 
@@ -190,9 +190,7 @@ def run(
     `progress`: show a bar (default: on a terminal). Raises UsageError (no such notebook, a wrong parameter) and
     NotebookError (the kernel died or a cell took too long; the copy is kept as failed, too).
     """
-    path = _find(notebook)
-    document = _read(path)
-    values = _typed(path, document, parameters or {})
+    path, document, values = _prepared(notebook, parameters)
     folder = Path(output_dir or settings().runs).expanduser().absolute()
     environment = _environment(folder)
     redact = _Redactor(environment)
@@ -226,6 +224,17 @@ def run(
     return RunResult(path.stem, output, not error, time.monotonic() - started, error or None)
 
 
+def check(notebook: str | Path, parameters: Mapping[str, str] | None = None) -> None:
+    """Raises the UsageError that `run` would raise, before anything runs."""
+    _prepared(notebook, parameters)
+
+
+def _prepared(notebook: str | Path, parameters: Mapping[str, str] | None) -> tuple[Path, Any, dict[str, Any]]:
+    path = _find(notebook)
+    document = _read(path)
+    return path, document, _typed(path, document, parameters or {})
+
+
 def _folder() -> Path:
     package = Path(__file__).parent
     checkout, installed = package.parent / "notebooks", package / "_notebooks"
@@ -248,7 +257,8 @@ def _find(notebook: str | Path) -> Path:
 def _read(path: Path) -> Any:
     try:
         return nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
-    except Exception as error:  # noqa: BLE001 - nbformat trips over wrong documents in many ways
+    # nbformat trips over wrong documents in many ways
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, nbformat.ValidationError) as error:
         raise UsageError(f"{path} is not a notebook: {type(error).__name__}") from None
 
 

@@ -344,6 +344,13 @@ def test_run_prints_where_the_output_is(notebook: Path) -> None:
     assert nbformat.read(output, 4).cells[-1].outputs[0].text == "2\n"
 
 
+def test_run_of_several_notebooks(notebook: Path) -> None:
+    result = cli("run", notebook, "number=2", notebook, "number=0", notebook, code=1)
+    first, second = map(Path, result.stdout.split())
+    assert first.is_file()
+    assert second.name.endswith(".failed.ipynb")
+
+
 def test_run_of_a_failing_notebook(notebook: Path) -> None:
     result = cli("run", notebook, "number=0", code=1)
     assert Path(result.stdout.strip()).is_file()
@@ -355,7 +362,8 @@ def test_run_of_a_failing_notebook(notebook: Path) -> None:
     [
         (["{tiny}", "number=three"], "tiny: parameter number (int): "),
         (["{tiny}", "numbers=3"], "no parameter 'numbers' (there are: number)"),
-        (["{tiny}", "number"], "'number' is not name=value"),
+        (["{tiny}", "number"], "no notebook 'number'; there are: "),
+        (["{tiny}", "{tiny}", "number=x"], "parameter number (int): "),
         (["99"], f"no notebook '99'; there are: {', '.join(notebooks.NOTEBOOKS)}, or a path"),
         (["02_ingest_sample", "symbols=1000"], "parameter symbols (int): "),
         (["03", "fail_on=all"], "parameter fail_on "),

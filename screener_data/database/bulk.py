@@ -67,6 +67,9 @@ class Stage:
         self.connection = connection
         self.target = target
         self.columns: set[str] = set()
+        self.rows = 0
+        self.repeats = False
+        self.days = "true"
 
     def create(self, types: dict[str, str], defaults: dict[str, str], derived: dict[str, str]) -> None:
         """Make the table: typed columns, constants as defaults, and columns that the database computes."""
@@ -93,17 +96,37 @@ class Stage:
         """Let the planner know how many rows there are: a temporary table has no statistics of its own."""
         self.run(f"ANALYZE {STAGE}")
 
+    def survey(self, key: Sequence[str]) -> None:
+        """Look at what is there: `rows`, whether a key `repeats`, and `days`, a condition on stored rows `t`.
+
+        The condition bounds the days: without it, a file of one day would be compared with all of history.
+        """
+        day = "date" if "date" in key else "NULL::date"
+        self.rows, first, last, most = self.connection.execute(
+            text(
+                "SELECT coalesce(sum(copies), 0)::bigint, min(day), max(day), coalesce(max(copies), 0) FROM "
+                f"(SELECT {day} AS day, count(*) AS copies FROM {STAGE} GROUP BY {', '.join(key)}) keys"
+            )
+        ).one()
+        self.repeats = most > 1
+        self.days = "true" if first is None else f"t.date BETWEEN '{first}' AND '{last}'"
+
     # --- rows that leave before the merge ---------------------------------------------------------------------------
 
     def take_broken(self) -> list[tuple[int, str]]:
         """Remove the rows that break a CHECK of the target; (line, the check's name) of each, first check first."""
-        checks = [c for c in self.target.constraints if isinstance(c, CheckConstraint) and c.name]
-        taken: list[tuple[int, str]] = []
-        for check in sorted(checks, key=lambda check: str(check.name)):
-            if _columns_of(check, self.target) <= self.columns:
-                lines = self.lines(f"DELETE FROM {STAGE} WHERE NOT ({check.sqltext}) RETURNING line")
-                taken += [(line, str(check.name)) for line in lines]
-        return taken
+        checks = {
+            str(check.name): f"NOT ({check.sqltext})"
+            for check in sorted(self.target.constraints, key=lambda constraint: str(constraint.name))
+            if isinstance(check, CheckConstraint) and _columns_of(check, self.target) <= self.columns
+        }
+        if not checks:
+            return []
+        first = " ".join(f"WHEN {broken} THEN '{name}'" for name, broken in checks.items())
+        found = self.connection.execute(
+            text(f"DELETE FROM {STAGE} WHERE {' OR '.join(checks.values())} RETURNING line, CASE {first} END")
+        )
+        return [(line, name) for line, name in found]
 
     def take_unknown_symbols(self, column: str) -> list[tuple[int, str]]:
         """Remove the rows whose symbol is in no list; (line, symbol) of each."""
@@ -148,13 +171,9 @@ class Stage:
     def take_outranked(self, key: Sequence[str], condition: str) -> list[int]:
         """Remove the rows whose stored row is from a better source."""
         return self.lines(
-            f"DELETE FROM {STAGE} s USING {self.target.name} t WHERE {_same(key)} AND {_days(self, key)} "
+            f"DELETE FROM {STAGE} s USING {self.target.name} t WHERE {_same(key)} AND {self.days} "
             f"AND {condition} RETURNING s.line"
         )
-
-    def count(self) -> int:
-        """Rows still there."""
-        return int(self.connection.execute(text(f"SELECT count(*) FROM {STAGE}")).scalar_one())
 
 
 def _columns_of(check: CheckConstraint, target: Table) -> set[str]:
@@ -171,14 +190,6 @@ def _same(key: Iterable[str]) -> str:
     return " AND ".join(f"t.{name} = s.{name}" for name in key)
 
 
-def _days(stage: Stage, key: Sequence[str]) -> str:
-    """A condition on stored rows `t`: the days of the file. Without it, one day is compared with all of history."""
-    if "date" not in key:
-        return "true"
-    days = stage.connection.execute(text(f"SELECT min(date), max(date) FROM {STAGE}")).one()
-    return "false" if days[0] is None else f"t.date BETWEEN '{days[0]}' AND '{days[1]}'"
-
-
 # --- merges ---------------------------------------------------------------------------------------------------------
 
 
@@ -191,15 +202,15 @@ def merge_by_key(
     fills: Sequence[str] = (),
     many_per_line: bool = False,
 ) -> Counts:
-    """Store one row per key: update what differs, insert what is new.
+    """Store one row per key: update what differs, insert what is new. The stage has been surveyed.
 
     `columns` are all that the file fills. Where the stored row `t` satisfies `outranked_if`, only `fills` of it
     are updated. `many_per_line`: one line of the file made several rows; then lines are counted, not rows, and a
     line counts as inserted if any of its rows is new.
     """
     target = stage.target.name
-    total = len(set(stage.lines(f"SELECT line FROM {STAGE}"))) if many_per_line else stage.count()
-    match = f"{_same(key)} AND {_days(stage, key)}"
+    total = len(set(stage.lines(f"SELECT line FROM {STAGE}"))) if many_per_line else stage.rows
+    match = f"{_same(key)} AND {stage.days}"
     data = [name for name in columns if name not in key]
     new = {
         name: f"CASE WHEN {outranked_if} THEN t.{name} ELSE s.{name} END"
@@ -232,8 +243,8 @@ def insert_missing_copies(stage: Stage, key: Sequence[str], columns: Sequence[st
     keys, names = ", ".join(key), ", ".join(columns)
     inserted = stage.run(
         f"WITH numbered AS (SELECT *, row_number() OVER (PARTITION BY {keys} ORDER BY line) AS copy FROM {STAGE}), "
-        f"stored AS (SELECT {keys}, count(*) AS copies FROM {target} t WHERE {_days(stage, key)} GROUP BY {keys}) "
+        f"stored AS (SELECT {keys}, count(*) AS copies FROM {target} t WHERE {stage.days} GROUP BY {keys}) "
         f"INSERT INTO {target} ({names}) SELECT {', '.join(f's.{name}' for name in columns)} "
         f"FROM numbered s LEFT JOIN stored t ON {_same(key)} WHERE s.copy > coalesce(t.copies, 0) ORDER BY s.line"
     )
-    return Counts(inserted=inserted, unchanged=stage.count() - inserted)
+    return Counts(inserted=inserted, unchanged=stage.rows - inserted)

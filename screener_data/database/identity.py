@@ -89,7 +89,8 @@ def merge_securities(
     securities whose symbol or ISIN is among `also_listed` (cells of rows that were rejected).
     Returns the counts and notes: renamed, new ISINs, deactivated, rows of history that could not follow a rename.
     """
-    total = stage.count()
+    stage.survey(["isin"])
+    total = stage.rows
     notes = {"renamed": _note_renames(stage.connection)}
     notes["new_isin"] = len(
         stage.lines(f"SELECT s.line FROM {STAGE} s JOIN securities t ON t.id = s.security_id WHERE t.isin <> s.isin")
