@@ -127,9 +127,7 @@ def run() -> None:
     """Do the main job, from nothing to data that was loaded and checked."""
     env()
     tool = BIN / "screener-data"
-    say("database: start and migrate")
-    sh(tool, "init")
-    say(f"notebooks: {', '.join(NOTEBOOKS)}")
+    say(f"notebooks: {', '.join(NOTEBOOKS)} (the first one starts the database and migrates it)")
     sh(tool, "run", *NOTEBOOKS)
     say("what was loaded")
     sh(tool, "status")
