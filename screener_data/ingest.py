@@ -56,8 +56,8 @@ def load(
     plan = _in_order([found for each in paths for found in _found(Path(each), source)])
     results = []
     bar = tqdm(plan, unit="file", desc="load", disable=len(plan) < 3 or not sys.stderr.isatty())
-    for member, _ in bar:
-        result = _load_member(engine, member, source)
+    for place, (member, _) in enumerate(bar, start=1):
+        result = _load_member(engine, member, source, more_follow=place < len(plan))
         results.append(result)
         if result.status != "failure" and _may_bring_symbols(result.source):
             _replay_arrived(engine)
@@ -142,8 +142,8 @@ def _replay(engine: Engine, condition: str, **values: Any) -> list[LoadResult]:
 # --- one file -------------------------------------------------------------------------------------------------------
 
 
-def _load_member(engine: Engine, member: Member, source: str | None) -> LoadResult:
-    account = Account(member.label, source or source_by_name(member.name) or _UNKNOWN)
+def _load_member(engine: Engine, member: Member, source: str | None, *, more_follow: bool) -> LoadResult:
+    account = Account(member.label, source or source_by_name(member.name) or _UNKNOWN, more_follow=more_follow)
     with audited(engine, account) as connection:
         known = recognise(member.label, member.data(), source)
         account.sha256, account.size = known.sha256, known.size

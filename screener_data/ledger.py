@@ -67,6 +67,8 @@ class Account:
     skipped: Counter[str] = field(default_factory=Counter)
     notes: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
+    #: The next file's commit brings this one's to the disk, too; until then a crash takes the whole file.
+    more_follow: bool = False
     #: The lines that were tried; None: all of the file. Those of them that pass are settled in the quarantine.
     tried: list[int] | None = None
     log_id: int | None = None
@@ -165,7 +167,7 @@ def _close(connection: Connection, load_id: int, account: Account) -> None:
         text(
             "INSERT INTO ingestion_logs (source, status, records_fetched, records_inserted, records_updated, "
             "records_failed, errors, execution_time_ms) VALUES (:source, :status, :read, :inserted, :updated, "
-            ":rejected, CAST(:errors AS json), :elapsed) RETURNING id"
+            ":rejected, CAST(:errors AS json), :elapsed) RETURNING id, set_config('synchronous_commit', :commit, true)"
         ),
         {
             "source": account.source,
@@ -176,6 +178,7 @@ def _close(connection: Connection, load_id: int, account: Account) -> None:
             "rejected": rejected,
             "errors": _json({name: value for name, value in errors.items() if value}) if any(errors.values()) else None,
             "elapsed": account.elapsed_ms(),
+            "commit": "off" if account.more_follow else "on",
         },
     ).scalar_one()
     connection.execute(
