@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -14,6 +15,9 @@ from sqlalchemy import URL, Engine, create_engine, make_url, text
 from screener_data import samples
 from screener_data.database import migrate
 from screener_data.database.embedded import EmbeddedServer
+
+# A shell without job control starts what it puts in the background with Ctrl-C ignored, and all children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(__file__).parents[2] / "shared" / "nse"
 ON_CI = os.environ.get("CI") == "true"
