@@ -27,6 +27,8 @@ ON_CI = os.environ.get("CI") == "true"
 def shared() -> Path:
     """The exchange's real files. They never enter the repo; CI has them beside it."""
     if not SHARED.is_dir():
+        if ON_CI:
+            pytest.fail("CI must test the exchange's real files, too: ../shared/nse is not there")
         pytest.skip("the exchange's real files are not here (../shared/nse)")
     return SHARED
 
@@ -79,11 +81,26 @@ def templates(servers: dict[str, URL]) -> Iterator[dict[str, URL]]:
 @pytest.fixture(params=["embedded", "server"])
 def server(request: pytest.FixtureRequest, servers: dict[str, URL]) -> str:
     """The name of a server; tests that use it, or `engine`, run on each."""
-    if request.param not in servers:
+    require(servers, request.param)
+    return str(request.param)
+
+
+def require(servers: dict[str, URL], name: str) -> None:
+    """Skip, or on CI fail, where there is no such server."""
+    if name not in servers:
         if ON_CI:
             pytest.fail("CI must test on a server over TCP, too: SCREENER_TEST_SERVER_URL is not set")
         pytest.skip('no server over TCP: eval "$(.ci/postgres start)" starts one')
-    return str(request.param)
+
+
+@pytest.fixture(scope="module", params=["embedded", "server"])
+def module_url(request: pytest.FixtureRequest, servers: dict[str, URL], templates: dict[str, URL]) -> Iterator[URL]:
+    """A migrated database that the tests of one file share, on each server."""
+    require(servers, request.param)
+    server = servers[request.param]
+    url = _create(server, f"module_{uuid.uuid4().hex[:12]}", template=templates[request.param].database)
+    yield url
+    _drop(server, url)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -53,25 +52,14 @@ def by_hand(market: Path) -> pd.DataFrame:
     return table[["symbol", "date", *USUAL, "prev_close"]]
 
 
-@pytest.fixture(scope="module", params=["embedded", "server"])
-def stored(
-    request: pytest.FixtureRequest, servers: dict[str, URL], templates: dict[str, URL], market: Path
-) -> Iterator[tuple[Engine, list[LoadResult]]]:
+@pytest.fixture(scope="module")
+def stored(module_url: URL, market: Path) -> Iterator[tuple[Engine, list[LoadResult]]]:
     """Two months of the sample market, on each server, for reading only."""
-    if request.param not in servers:
-        pytest.skip('no server over TCP: eval "$(.ci/postgres start)" starts one')
-    name = f"read_{uuid.uuid4().hex[:8]}"
-    admin = create_engine(servers[request.param], isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {templates[request.param].database}"))
-    engine = create_engine(servers[request.param].set(database=name))
+    engine = create_engine(module_url)
     others = [market / "lists", market / "symbol_changes", market / "market_cap" / "PR300625.zip"]
     indices = sorted((market / "indices").glob("*062025.csv"))
     yield engine, sd.load([*others, *bhavcopies(market), *indices], engine=engine)
     engine.dispose()
-    with admin.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    admin.dispose()
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ Every row here goes both ways: to the schema, and as it is (not by way of the sc
 from __future__ import annotations
 
 import datetime as dt
-import uuid
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -60,18 +59,10 @@ LEAST: dict[str, Row] = {
 CODES = {"deal_type": ("BUY", "SELL"), "status": ("success", "failure", "partial")}
 
 
-@pytest.fixture(scope="module", params=["embedded", "server"])
-def connection(
-    request: pytest.FixtureRequest, servers: dict[str, URL], templates: dict[str, URL]
-) -> Iterator[Connection]:
+@pytest.fixture(scope="module")
+def connection(module_url: URL) -> Iterator[Connection]:
     """A migrated database of this file's own, without foreign keys: a row is judged by itself. No row stays."""
-    if request.param not in servers:
-        pytest.skip('no server over TCP: eval "$(.ci/postgres start)" starts one')
-    admin = create_engine(servers[request.param], isolation_level="AUTOCOMMIT")
-    name = f"rules_{uuid.uuid4().hex[:12]}"
-    with admin.connect() as server:
-        server.execute(text(f'CREATE DATABASE "{name}" TEMPLATE "{templates[request.param].database}"'))
-    engine = create_engine(servers[request.param].set(database=name))
+    engine = create_engine(module_url)
     with engine.connect() as connection:
         with connection.begin():
             for table in models.Base.metadata.sorted_tables:
@@ -79,9 +70,6 @@ def connection(
                     connection.execute(text(f'ALTER TABLE {table.name} DROP CONSTRAINT "{key.name}"'))
         yield connection
     engine.dispose()
-    with admin.connect() as server:
-        server.execute(text(f'DROP DATABASE "{name}" WITH (FORCE)'))
-    admin.dispose()
 
 
 def told(model: str, row: Row) -> Row | None:
