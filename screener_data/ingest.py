@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, text
 from tqdm import tqdm
 
 from screener_data.database.bulk import Stage, copy_rows, insert_missing_copies, merge_by_key, sql_name
-from screener_data.database.engine import connect, require_schema
+from screener_data.database.engine import ready
 from screener_data.database.identity import (
     merge_securities,
     take_repeated_isins,
@@ -23,9 +23,10 @@ from screener_data.database.identity import (
 )
 from screener_data.errors import FileError, Reason, UnknownFormatError, UsageError
 from screener_data.ledger import Account, LoadResult, audited, close_killed_loads
-from screener_data.loaders import FORMATS, SOURCES, Member, Parsed, Rejected, Rows, format_named, members, read_rows
+from screener_data.loaders import FORMATS, Member, Parsed, Rejected, Rows, format_named, members, read_rows
 from screener_data.loaders.files import Recognised, recognise, source_by_name
 from screener_data.loaders.format import Format, Merge
+from screener_data.loaders.sources import require_source
 
 __all__ = ["LoadResult", "load", "replay"]
 
@@ -48,9 +49,8 @@ def load(
 
     Raises UsageError (no such path or source) and DatabaseError (not reached, not migrated).
     """
-    engine = engine or connect()
-    require_schema(engine)
-    _require_source(source)
+    engine = ready(engine)
+    require_source(source)
     close_killed_loads(engine)
     paths = [path] if isinstance(path, str | Path) else list(path)
     plan = _in_order([found for each in paths for found in _found(Path(each), source)])
@@ -62,11 +62,6 @@ def load(
         if result.status != "failure" and _may_bring_symbols(result.source):
             _replay_arrived(engine)
     return results
-
-
-def _require_source(source: str | None) -> None:
-    if source is not None and source not in SOURCES:
-        raise UsageError(f"no source {source!r}; there are: {', '.join(SOURCES)}")
 
 
 def _found(path: Path, source: str | None) -> list[tuple[Member, Recognised | None]]:
@@ -100,9 +95,8 @@ def _may_bring_symbols(source: str) -> bool:
 
 def replay(source: str | None = None, *, engine: Engine | None = None) -> list[LoadResult]:
     """Try the waiting rows of the quarantine again, by the rules of today. One result per file they came from."""
-    engine = engine or connect()
-    require_schema(engine)
-    _require_source(source)
+    engine = ready(engine)
+    require_source(source)
     return _replay(engine, "(CAST(:source AS text) IS NULL OR r.source = :source)", source=source)
 
 

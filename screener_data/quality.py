@@ -8,7 +8,7 @@ from typing import Literal
 import pandas as pd
 from sqlalchemy import Connection, Engine, text
 
-from screener_data.database.engine import connect, require_schema
+from screener_data.database.engine import ready
 from screener_data.loaders import FORMATS
 
 __all__ = ["CHECKS", "Check", "Finding", "check", "frame"]
@@ -137,8 +137,7 @@ CHECKS = (
 
 def check(*, engine: Engine | None = None) -> list[Finding]:
     """Run every check; one finding each, count 0 where all is well."""
-    engine = engine or connect()
-    require_schema(engine)
+    engine = ready(engine)
     with engine.connect() as connection:
         return [_run(connection, each) for each in (*CHECKS, *_lost_rows())]
 

@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import Connection, Engine, text
 
-from screener_data.database.engine import connect, require_schema
+from screener_data.database.engine import ready
 from screener_data.errors import UsageError
-from screener_data.loaders import SOURCES
+from screener_data.loaders.sources import require_source
 from screener_data.models import OHLCVDaily
 
 __all__ = ["coverage", "panel", "prices", "rejects", "sessions", "status"]
@@ -42,8 +42,7 @@ def prices(
     float64: rupees per share (indices: points), shares, per cent. Raises UsageError, which suggests near names, for
     an unknown symbol or column.
     """
-    engine = engine or connect()
-    require_schema(engine)
+    engine = ready(engine)
     chosen = [columns] if isinstance(columns, str) else list(columns if columns is not None else _USUAL)
     for name in chosen:
         _known(name, PRICE_COLUMNS, "column")
@@ -89,8 +88,7 @@ def sessions(start: Day = None, end: Day = None, *, engine: Engine | None = None
 
 def coverage(*, engine: Engine | None = None) -> pd.DataFrame:
     """How many bars each stored day has: columns securities and indices, by date."""
-    engine = engine or connect()
-    require_schema(engine)
+    engine = ready(engine)
     with engine.connect() as connection:
         frame = pd.read_sql(
             text(
@@ -144,10 +142,8 @@ def rejects(
     source: str | None = None, limit: int | None = None, *, engine: Engine | None = None
 ) -> list[dict[str, Any]]:
     """The waiting rows of the quarantine, newest first: where from, why, and their text."""
-    if source is not None and source not in SOURCES:
-        raise UsageError(f"no source {source!r}; there are: {', '.join(SOURCES)}")
-    engine = engine or connect()
-    require_schema(engine)
+    require_source(source)
+    engine = ready(engine)
     with engine.connect() as connection:
         found = connection.execute(
             text(
@@ -161,8 +157,7 @@ def rejects(
 
 def status(*, engine: Engine | None = None) -> dict[str, Any]:
     """What is stored: the last load of each source, rows and last date of each table, rejected rows waiting."""
-    engine = engine or connect()
-    require_schema(engine)
+    engine = ready(engine)
     with engine.connect() as connection:
         last = connection.execute(
             text(

@@ -11,7 +11,7 @@ from screener_data.config import settings
 from screener_data.database.embedded import EmbeddedServer
 from screener_data.errors import ConfigError, DatabaseError
 
-__all__ = ["OLDEST_SERVER", "connect", "database_url", "embedded_server", "reason_of", "require_schema"]
+__all__ = ["OLDEST_SERVER", "connect", "database_url", "embedded_server", "ready", "reason_of"]
 
 #: The oldest PostgreSQL that the package is written for (major version).
 OLDEST_SERVER = 15
@@ -73,11 +73,13 @@ def _engine(url: URL) -> Engine:
     return engine
 
 
-def require_schema(engine: Engine) -> None:
-    """Raises DatabaseError, saying what to do, where the tables have not been made yet."""
+def ready(engine: Engine | None) -> Engine:
+    """The given engine, or the settings' one. Raises DatabaseError, saying what to do, where it has no tables yet."""
+    engine = engine or connect()
     with engine.connect() as connection:
         if connection.execute(text("SELECT to_regclass('load_files')")).scalar() is None:
             raise DatabaseError("the database has no tables yet: run `screener-data init` first")
+    return engine
 
 
 def reason_of(error: Exception) -> str:

@@ -24,7 +24,7 @@ from screener_data.errors import (
 )
 from screener_data.loaders.format import Format
 from screener_data.loaders.reader import Parsed, Rows, read_rows, split_line
-from screener_data.loaders.sources import FORMATS, SOURCES
+from screener_data.loaders.sources import FORMATS, require_source
 from screener_data.loaders.spelling import parse_day
 
 __all__ = ["MAX_BYTES", "Member", "members", "read", "recognise", "source_by_name"]
@@ -148,8 +148,7 @@ def read(path: Path | str, source: str | None = None) -> list[Parsed]:
 
 def recognise(label: str, data: bytes, source: str | None = None) -> Recognised:
     """Tell a file's format by its header, then by its name. Raises a FileError that says what was found instead."""
-    if source is not None and source not in SOURCES:
-        raise UsageError(f"no source {source!r}; there are: {', '.join(SOURCES)}")
+    require_source(source)
     name = re.split(r"[/\\!]", label)[-1].removesuffix(".gz")
     formats = [format for format in FORMATS if source in (None, format.source)]
     named = [format for format in formats if format.file_name.fullmatch(name)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from screener_data.errors import UsageError
 from screener_data.loaders import (
     bhavcopy,
     deals,
@@ -15,7 +16,7 @@ from screener_data.loaders import (
 )
 from screener_data.loaders.format import Format
 
-__all__ = ["FORMATS", "SOURCES", "format_named"]
+__all__ = ["FORMATS", "SOURCES", "format_named", "require_source"]
 
 #: Lists come first, since market capitalisation and industries refer to their symbols; Upstox fills gaps, so last.
 FORMATS: tuple[Format, ...] = (
@@ -37,3 +38,9 @@ SOURCES: tuple[str, ...] = tuple(dict.fromkeys(format.source for format in FORMA
 def format_named(name: str) -> Format:
     """The format of that name; a KeyError for none."""
     return {format.name: format for format in FORMATS}[name]
+
+
+def require_source(source: str | None) -> None:
+    """Raises UsageError for a name that no source has; None stands for all of them."""
+    if source is not None and source not in SOURCES:
+        raise UsageError(f"no source {source!r}; there are: {', '.join(SOURCES)}")
