@@ -1,40 +1,52 @@
-"""load(): read → check → stage → merge → account. One file is one transaction; its audit row is true in any case."""
+"""load(): files in their order, read ahead, stored batch by batch. Each is stored whole or not at all, and audited."""
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import pyarrow as pa
 from sqlalchemy import Connection, Engine, text
 from tqdm import tqdm
 
-from screener_data.database.bulk import Stage, copy_rows, insert_missing_copies, merge_by_key, sql_name
+from screener_data.batch import Batch, File, lock_tables
 from screener_data.database.engine import ready
-from screener_data.database.identity import (
-    merge_securities,
-    take_repeated_isins,
-    take_taken_symbols,
-    to_current_symbols,
-)
+from screener_data.direct import Plain, may_go_directly, plain_rows
 from screener_data.errors import FileError, Reason, UnknownFormatError, UsageError
-from screener_data.ledger import Account, LoadResult, audited, close_killed_loads
-from screener_data.loaders import FORMATS, Member, Parsed, Rejected, Rows, format_named, members, read_rows
-from screener_data.loaders.files import Recognised, recognise, source_by_name
-from screener_data.loaders.format import Format, Merge
+from screener_data.ledger import (
+    Account,
+    Known,
+    LoadResult,
+    close_failed,
+    close_killed_loads,
+    known_files,
+    open_loads,
+    run_of_loads,
+    settle_known,
+)
+from screener_data.loaders import FORMATS, Member, Parsed, Rows, format_named, members, read_rows
+from screener_data.loaders.files import Recognised, format_of, recognise, source_by_name
+from screener_data.loaders.format import Merge
+from screener_data.loaders.reader import Block
 from screener_data.loaders.sources import require_source
 
 __all__ = ["LoadResult", "load", "replay"]
 
-_IDENTITY = 0x1D  # advisory lock: shared by all loads, exclusive to those that can rename securities
-_TABLE = 0x1E  # advisory lock, with a table's hash: loads into one table wait for each other
 _UNKNOWN = "unknown"
-_WORTH_ANALYSING = 20_000  # rows: below, the planner's guess from the table's size will do
+_OPENED_AT_ONCE = 100
+_READ_AHEAD = 32  # small files; a large one is read in its turn, in pieces
+_PIECES_AHEAD = 2
 _log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 
 def load(
@@ -44,50 +56,218 @@ def load(
 
     One result per file, in the order of loading: lists of securities first, then by path. A file that is refused
     or fails has status "failure" and its error; the others are loaded. In a folder, and in a zip, files of no
-    source are passed over; a zip always holds some. Afterwards, rejected rows that waited for a symbol which has
-    arrived are replayed.
+    source are passed over; a zip always holds some. A file that has not been written since it was loaded, and whose
+    rows surely stand as they were stored, is not read again. Afterwards, rejected rows that waited for a symbol which
+    has arrived are replayed.
 
     Raises UsageError (no such path or source) and DatabaseError (not reached, not migrated).
     """
     engine = ready(engine)
     require_source(source)
     close_killed_loads(engine)
-    paths = [path] if isinstance(path, str | Path) else list(path)
-    plan = _in_order([found for each in paths for found in _found(Path(each), source)])
-    results = []
-    bar = tqdm(plan, unit="file", desc="load", disable=len(plan) < 3 or not sys.stderr.isatty())
-    for place, (member, _) in enumerate(bar, start=1):
-        result = _load_member(engine, member, source, more_follow=place < len(plan))
-        results.append(result)
-        if result.status != "failure" and _may_bring_symbols(result.source):
-            _replay_arrived(engine)
+    paths = [Path(path)] if isinstance(path, str | Path) else list(map(Path, path))
+    results: list[LoadResult] = []
+    with run_of_loads(engine) as connection:
+        plan = _planned(connection, paths, source)
+        bar = tqdm(total=len(plan), unit="file", desc="load", disable=len(plan) < 3 or not sys.stderr.isatty())
+        with bar, closing(_loaded(engine, connection, plan, source)) as loaded:
+            rows = 0
+            for result in loaded:
+                results.append(result)
+                rows += result.read
+                bar.set_postfix_str(f"{rows / (bar.format_dict['elapsed'] or 1):,.0f} rows/s", refresh=False)
+                bar.update()
     return results
 
 
-def _found(path: Path, source: str | None) -> list[tuple[Member, Recognised | None]]:
-    """The files at a path with their format. None stands for one that is refused: loading it says why, and logs it."""
-    found: list[tuple[Member, Recognised | None]] = []
-    for member in members(path):
-        try:
-            found.append((member, recognise(member.label, member.data(), source)))
-        except FileError as error:
-            if isinstance(error, UnknownFormatError) and member.inside is not None:
-                _log.info("passed over, no source reads it: %s", member.label)
-            else:
-                found.append((member, None))
-    if not found and path.is_dir():
-        raise UsageError(f"{path}: no .csv, .json, .gz or .zip in this folder")
-    return found or [(Member(str(path), path.name, path), None)]
+# --- which files, in which order ------------------------------------------------------------------------------------
 
 
-def _in_order(found: list[tuple[Member, Recognised | None]]) -> list[tuple[Member, int]]:
+@dataclass(frozen=True)
+class _Planned:
+    """A file, its place in the order of loading, and the load that knows its bytes."""
+
+    member: Member
+    stamp: str | None = None
+    rank: int = len(FORMATS)
+    known: Known | None = None
+
+
+def _planned(connection: Connection, paths: list[Path], source: str | None) -> list[_Planned]:
     """Lists before what refers to them, else by path. Only the rank is kept of a file, not its rows."""
-    ranked = [(member, FORMATS.index(known.format) if known else len(FORMATS)) for member, known in found]
-    return sorted(ranked, key=lambda entry: entry[1])
+    found = {path: [(member, member.stamp()) for member in members(path)] for path in paths}
+    stamps = [stamp for inside in found.values() for _, stamp in inside]
+    with connection.begin():
+        known = known_files(connection, stamps, source)
+    plan: list[_Planned] = []
+    for path, inside in found.items():
+        ranked = [_ranked(member, stamp, known.get(stamp or ""), source) for member, stamp in inside]
+        kept = [planned for planned in ranked if planned is not None]
+        if not kept and path.is_dir():
+            raise UsageError(f"{path}: no .csv, .json, .gz or .zip in this folder")
+        plan += kept or [_Planned(Member(str(path), path.name, path))]
+    return sorted(plan, key=lambda planned: planned.rank)
 
 
-def _may_bring_symbols(source: str) -> bool:
-    return any(format.source == source and format.merge is Merge.SECURITIES for format in FORMATS)
+def _ranked(member: Member, stamp: str | None, known: Known | None, source: str | None) -> _Planned | None:
+    """A file's place in the order; None for one in an archive that no source reads."""
+    try:
+        format = format_named(known.format) if known else format_of(member, source)
+    except FileError as error:
+        if isinstance(error, UnknownFormatError) and member.inside is not None:
+            _log.info("passed over, no source reads it: %s", member.label)
+            return None
+        return _Planned(member, stamp)  # loading it says why, and logs it
+    return _Planned(member, stamp, FORMATS.index(format), known)
+
+
+# --- from the plan to results ---------------------------------------------------------------------------------------
+
+
+def _loaded(engine: Engine, connection: Connection, plan: list[_Planned], source: str | None) -> Generator[LoadResult]:
+    """The results of the planned files, in their order but for those whose bytes were known in vain."""
+    groups = [list(group) for _, group in groupby(plan, key=lambda planned: planned.known is not None)]
+    for place, group in enumerate(groups, start=1):
+        if group[0].known is not None:
+            settled, group = _settled(connection, group, source)
+            yield from settled
+        yield from _stored(engine, connection, group, source, more_follow=place < len(groups))
+
+
+def _settled(
+    connection: Connection, group: list[_Planned], source: str | None
+) -> tuple[list[LoadResult], list[_Planned]]:
+    """Files whose rows surely stand as they were stored have their results; the others are left."""
+    started = time.monotonic()
+    formats = {format_named(planned.known.format).name for planned in group if planned.known}
+    with connection.begin():
+        lock_tables(connection, [format_named(name) for name in formats])
+        known = known_files(connection, [planned.stamp for planned in group], source)
+        proved = [planned for planned in group if planned.stamp in known and known[planned.stamp].proved]
+        if not proved:
+            return [], group
+        loads = [known[planned.stamp] for planned in proved if planned.stamp]
+        elapsed = int((time.monotonic() - started) * 1000)
+        results = settle_known(connection, loads, [planned.member.label for planned in proved], elapsed)
+    surely = set(proved)
+    return results, [planned for planned in group if planned not in surely]
+
+
+def _stored(
+    engine: Engine, connection: Connection, group: Sequence[_Planned], source: str | None, *, more_follow: bool
+) -> Iterator[LoadResult]:
+    """Read files ahead, and store them batch by batch. What was begun is closed, whatever happens."""
+    opened: dict[int | None, Account] = {}
+    batch = Batch(connection)
+    try:
+        with engine.connect() as other, closing(_read_ahead(connection, other, group, source, opened)) as files:
+            for file in chain(files, [None]):
+                if batch.files and (file is None or not batch.takes(file)):
+                    done, batch = batch, Batch(connection)
+                    for account in _finished(engine, done, more_follow=more_follow or file is not None):
+                        del opened[account.load_id]
+                        yield account.result()
+                    if any(each.format and each.format.merge is Merge.SECURITIES for each in done.files):
+                        _replay_arrived(engine, connection)
+                if file is not None:
+                    batch.add(file)
+    except BaseException as error:
+        batch.abandon()
+        for account in opened.values():
+            account.failed(f"stopped by {type(error).__name__}: {error}")
+        close_failed(engine, list(opened.values()))
+        raise
+
+
+def _finished(engine: Engine, batch: Batch, *, more_follow: bool = False) -> Iterator[Account]:
+    """Close a batch. One that the database refuses is tried again, file by file, by way of the staging table."""
+    batch.finish(more_follow=more_follow)
+    if batch.broken is None:
+        yield from [file.account for file in batch.files]
+        return
+    if not batch.direct or batch.connection.invalidated:
+        batch.fail(engine)
+        yield from [file.account for file in batch.files]
+        return
+    _log.info("%d files are stored one by one: %s", len(batch.files), batch.broken)
+    for file in batch.files:
+        alone = Batch(batch.connection, direct=False, complete=batch.complete)
+        alone.add(file.again(file.account.anew()))
+        yield from _finished(engine, alone)
+
+
+def _read_ahead(
+    connection: Connection,
+    other: Connection,
+    group: Sequence[_Planned],
+    source: str | None,
+    opened: dict[int | None, Account],
+) -> Generator[File]:
+    """The files, read in another thread while earlier ones are stored. Large ones are read in their turn."""
+
+    def reads() -> Iterator[Callable[[], Callable[[], File]]]:
+        for start in range(0, len(group), _OPENED_AT_ONCE):
+            part = group[start : start + _OPENED_AT_ONCE]
+            accounts = [_account(planned, source) for planned in part]
+            open_loads(connection, other, accounts)
+            opened.update({account.load_id: account for account in accounts})
+            for planned, account in zip(part, accounts, strict=True):
+                read = partial(_read, planned.member, source, account)
+                yield partial(_itself, read) if planned.member.is_large else partial(_done, read)
+
+    for file in _ahead(reads(), _READ_AHEAD):
+        yield file()
+
+
+def _account(planned: _Planned, source: str | None) -> Account:
+    of = source or source_by_name(planned.member.name) or _UNKNOWN
+    return Account(planned.member.label, of, stamp=planned.stamp)
+
+
+def _itself(read: Callable[[], File]) -> Callable[[], File]:
+    return read
+
+
+def _done(read: Callable[[], File]) -> Callable[[], File]:
+    file = read()
+    return lambda: file
+
+
+def _read(member: Member, source: str | None, account: Account) -> File:
+    """Read a file, or the first part of a large one. What is refused has the reason in its account."""
+    again = partial(_read, member, source)
+    try:
+        known = recognise(member.label, member.data(), source)
+        account.sha256, account.size = known.sha256, known.size
+        account.source, account.format = known.format.source, known.format.name
+        blocks = known.pieces()
+        if known.is_cut:
+            pieces = _ahead((partial(_piece, known, block) for block in blocks), _PIECES_AHEAD)
+            return File(account, again, known.format, pieces, is_cut=True)
+        return File.of(account, again, [_piece(known, block) for block in blocks])
+    except FileError as error:
+        account.failed(str(error))
+        return File(account, again)
+
+
+def _piece(known: Recognised, rows: Rows | Block) -> Plain | Parsed:
+    parsed = known.read(rows)
+    return plain_rows(parsed) if may_go_directly(known.format) else parsed
+
+
+def _ahead(calls: Iterable[Callable[[], _T]], most: int) -> Iterator[_T]:
+    """The results of calls, in order, made in another thread up to `most` before they are asked for."""
+    waiting: deque[Future[_T]] = deque()
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            for call in calls:
+                waiting.append(thread.submit(call))
+                if len(waiting) > most:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            thread.shutdown(wait=True, cancel_futures=True)
 
 
 # --- the quarantine -------------------------------------------------------------------------------------------------
@@ -97,20 +277,22 @@ def replay(source: str | None = None, *, engine: Engine | None = None) -> list[L
     """Try the waiting rows of the quarantine again, by the rules of today. One result per file they came from."""
     engine = ready(engine)
     require_source(source)
-    return _replay(engine, "(CAST(:source AS text) IS NULL OR r.source = :source)", source=source)
+    with run_of_loads(engine) as connection:
+        return _replay(engine, connection, "(CAST(:source AS text) IS NULL OR r.source = :source)", source=source)
 
 
-def _replay_arrived(engine: Engine) -> list[LoadResult]:
+def _replay_arrived(engine: Engine, connection: Connection) -> None:
     """Try the rows that waited for a symbol which is known by now."""
-    return _replay(
+    _replay(
         engine,
+        connection,
         "r.reason = :unknown AND r.symbol IN (SELECT symbol FROM securities UNION SELECT symbol FROM symbol_history)",
         unknown=Reason.UNKNOWN_SYMBOL,
     )
 
 
-def _replay(engine: Engine, condition: str, **values: Any) -> list[LoadResult]:
-    with engine.connect() as connection:
+def _replay(engine: Engine, connection: Connection, condition: str, **values: Any) -> list[LoadResult]:
+    with connection.begin():
         files = connection.execute(
             text(
                 "SELECT r.source, r.sha256, min(r.file) AS file, f.format, f.header, "
@@ -121,139 +303,31 @@ def _replay(engine: Engine, condition: str, **values: Any) -> list[LoadResult]:
             values,
         ).all()
     results = []
-    for file in files:
-        account = Account(file.file, file.source, file.sha256, format=file.format, tried=file.lines)
-        with audited(engine, account) as connection:
-            format = format_named(file.format)
-            rows = Rows(file.raw, file.lines, file.header)
-            parsed = read_rows(rows, format, given=format.given_by_name(file.file))
-            parsed.notes = {"replay": True}  # the file's totals say nothing about some of its rows
-            _store(connection, parsed, account, complete=False)
-        results.append(account.result())
+    for found in files:
+        account = Account(found.file, found.source, sha256=found.sha256, format=found.format, tried=found.lines)
+        with engine.connect() as other:
+            open_loads(connection, other, [account])
+        rows = Rows(found.raw, found.lines, found.header)
+        batch = Batch(connection, direct=False, complete=False)
+        try:
+            batch.add(_reread(rows, account))
+            (done,) = _finished(engine, batch)
+        except BaseException as error:
+            account.failed(f"stopped by {type(error).__name__}: {error}")
+            close_failed(engine, [account])
+            raise
+        results.append(done.result())
     return results
 
 
-# --- one file -------------------------------------------------------------------------------------------------------
-
-
-def _load_member(engine: Engine, member: Member, source: str | None, *, more_follow: bool) -> LoadResult:
-    account = Account(member.label, source or source_by_name(member.name) or _UNKNOWN, more_follow=more_follow)
-    with audited(engine, account) as connection:
-        known = recognise(member.label, member.data(), source)
-        account.sha256, account.size = known.sha256, known.size
-        account.source, account.format = known.format.source, known.format.name
-        parsed = known.parse()
-        _store(connection, parsed, account, complete=True)
-    return account.result()
-
-
-def _store(connection: Connection, parsed: Parsed, account: Account, *, complete: bool) -> None:
-    """Stage, check and merge what was read; the account is filled from the database's answers."""
-    format = parsed.format
-    account.read, account.header = parsed.read, parsed.header
-    account.rejected, account.skipped, account.notes = parsed.rejected, parsed.skipped, parsed.notes
-    _lock_tables(connection, format)
-    stage = _staged(connection, parsed)
-    many = format.explode is not None
-    out = _Outcome(stage, parsed, account, many_per_line=many)
-
-    of_securities = "symbol" in stage.columns and "symbol" not in format.derived
-    if format.merge is not Merge.SECURITIES and of_securities and (renamed := to_current_symbols(stage)):
-        account.notes["rows_under_an_old_symbol"] = renamed
-    for line, check in stage.take_broken():
-        out.reject(line, Reason.BROKEN_RULE, None, f"breaks {check}: {_rule(format, check)}")
-    if format.known_symbol is not None:
-        for line, symbol in stage.take_unknown_symbols(format.known_symbol):
-            detail = f"{symbol!r} is in no list of securities; the row is loaded when it arrives"
-            out.reject(line, Reason.UNKNOWN_SYMBOL, format.known_symbol, detail, symbol)
-    columns, key = format.stored, format.key or ("symbol",)
-    stage.survey(key)
-    if format.merge is Merge.BY_COUNT:
-        account.counts = insert_missing_copies(stage, key, columns)
-        return
-    if format.outranked_if is not None and not format.fills:
-        out.skip(stage.take_outranked(key, format.outranked_if), Reason.EXCHANGE_PRICE_KEPT)
-    if stage.repeats:
-        if format.preference is not None:
-            out.skip(stage.take_less_preferred(key, format.preference), Reason.SERIES_NOT_PREFERRED)
-        same, contradicting = stage.take_repeated(key, columns)
-        out.skip(same, Reason.DUPLICATE_ROW)
-        for line, first in contradicting:
-            why = f"contradicts line {first}, which has the same {', '.join(key)}"
-            out.reject(line, Reason.DUPLICATE_KEY, None, why)
-    if out.left:
-        stage.survey(key)
-    if format.merge is Merge.SECURITIES:
-        for line, symbol in take_repeated_isins(stage):
-            out.reject(line, Reason.DUPLICATE_ISIN, "isin", f"its ISIN stands under {symbol!r} in this file")
-        for line, isin in take_taken_symbols(stage):
-            out.reject(line, Reason.SYMBOL_TAKEN, "symbol", f"{isin} bears this symbol and is not in this file")
-        assert format.list_name is not None  # noqa: S101
-        cells = [cell.strip() for row in account.rejected for cell in row.raw.replace('"', "").split(",")]
-        account.counts, notes = merge_securities(
-            stage, columns, list_name=format.list_name, complete=complete, also_listed=cells
-        )
-        account.notes |= notes
-        return
-    if format.registers is not None:
-        stage.run(format.registers.format(stage="stage"))
-    account.counts = merge_by_key(
-        stage, key, columns, outranked_if=format.outranked_if, fills=format.fills, many_per_line=many
-    )
-
-
-@dataclass
-class _Outcome:
-    """Books rows that left the staging table. A line that made several rows is booked when all of them have left."""
-
-    stage: Stage
-    parsed: Parsed
-    account: Account
-    many_per_line: bool
-    booked: set[int] = field(default_factory=set)
-    left: bool = False
-
-    def _gone(self, lines: list[int]) -> list[int]:
-        self.left = self.left or bool(lines)
-        if not lines or not self.many_per_line:
-            return lines
-        left = set(self.stage.lines("SELECT line FROM stage WHERE line = ANY(:lines)", lines=lines))
-        gone = set(lines) - left - self.booked
-        self.booked |= gone
-        return sorted(gone)
-
-    def skip(self, lines: list[int], reason: Reason) -> None:
-        if gone := self._gone(lines):
-            self.account.skipped[reason] += len(gone)
-
-    def reject(self, line: int, reason: Reason, column: str | None, detail: str, symbol: str | None = None) -> None:
-        if self._gone([line]):
-            self.account.rejected.append(Rejected(line, reason, column, detail, self.parsed.raw[line], symbol))
-
-
-def _staged(connection: Connection, parsed: Parsed) -> Stage:
-    format = parsed.format
-    stage = Stage(connection, format.target.__table__)  # type: ignore[arg-type]
-    names = [*parsed.columns, *(name for name in [*parsed.given, *format.derived] if name not in parsed.columns)]
-    stage.create({name: sql_name(format.sql_type(name)) for name in names}, parsed.given, dict(format.derived))
-    if len(parsed.lines):
-        copy_rows(connection, "stage", {"line": pa.array(parsed.lines).cast(pa.string()), **parsed.columns})
-    if len(parsed.lines) > _WORTH_ANALYSING:
-        stage.analyze()
-    return stage
-
-
-def _rule(format: Format, check: str) -> str:
-    for constraint in format.target.__table__.constraints:  # type: ignore[attr-defined]
-        if constraint.name == check:
-            return str(constraint.sqltext)
-    return check
-
-
-def _lock_tables(connection: Connection, format: Format) -> None:
-    """Always in this order, so that loads wait for each other and never deadlock."""
-    kind = "" if format.merge is Merge.SECURITIES else "_shared"
-    connection.execute(
-        text(f"SELECT pg_advisory_xact_lock{kind}(:identity), pg_advisory_xact_lock(:table, hashtext(:name))"),
-        {"identity": _IDENTITY, "table": _TABLE, "name": format.target.__tablename__},
-    )
+def _reread(rows: Rows, account: Account) -> File:
+    assert account.format is not None  # noqa: S101 - only rows of a known format are kept
+    format = format_named(account.format)
+    again = partial(_reread, rows)
+    try:
+        parsed = read_rows(rows, format, given=format.given_by_name(account.file))
+    except FileError as error:
+        account.failed(str(error))
+        return File(account, again)
+    parsed.notes = {"replay": True}  # the file's totals say nothing about some of its rows
+    return File.of(account, again, [parsed])

@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
+from hashlib import sha256
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Literal
 
-import psycopg2
-import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from screener_data.database.bulk import Counts, copy_rows
+from screener_data.database.bulk import Counts
 from screener_data.database.engine import reason_of
-from screener_data.errors import FileError, Reason
+from screener_data.errors import Reason
 from screener_data.loaders import Rejected
 
-__all__ = ["Account", "LoadResult", "audited", "close_killed_loads"]
+__all__ = [
+    "Account",
+    "Known",
+    "LoadResult",
+    "close_failed",
+    "close_killed_loads",
+    "close_loads",
+    "known_files",
+    "loader_version",
+    "open_loads",
+    "run_of_loads",
+    "settle_known",
+]
 
-_LOADS = 0x5C4EE  # with a load's id: the advisory lock that its process holds while it lives
-_VERSION = version("screener-data")
+_LOADS = 0x5C4EE  # with a run's number: the advisory lock that its process holds while it lives
 _log = logging.getLogger(__name__)
 
 
@@ -57,9 +70,11 @@ class Account:
 
     file: str
     source: str
+    stamp: str | None = None
     sha256: str | None = None
     size: int | None = None
     format: str | None = None
+    target: str | None = None
     header: str | None = None
     read: int = 0
     counts: Counts = field(default_factory=Counts)
@@ -67,10 +82,13 @@ class Account:
     skipped: Counter[str] = field(default_factory=Counter)
     notes: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
-    #: The next file's commit brings this one's to the disk, too; until then a crash takes the whole file.
-    more_follow: bool = False
+    #: The first and the last day of its rows, where they are dated.
+    days: tuple[dt.date, dt.date] | None = None
+    #: As many statements had written past the loader before it looked at what is stored.
+    outside_writes: int | None = None
     #: The lines that were tried; None: all of the file. Those of them that pass are settled in the quarantine.
     tried: list[int] | None = None
+    load_id: int | None = None
     log_id: int | None = None
     started: float = field(default_factory=time.monotonic)
 
@@ -110,6 +128,19 @@ class Account:
         """Milliseconds since the load began."""
         return int((time.monotonic() - self.started) * 1000)
 
+    def anew(self) -> Account:
+        """The same load before anything was read."""
+        return Account(
+            self.file,
+            self.source,
+            stamp=self.stamp,
+            sha256=self.sha256,
+            format=self.format,
+            tried=self.tried,
+            load_id=self.load_id,
+            started=self.started,
+        )
+
     def failed(self, error: str) -> None:
         """Nothing was stored: rows that were not rejected are accounted for as such."""
         self.error = error
@@ -119,173 +150,309 @@ class Account:
             self.skipped[Reason.LOAD_FAILED] = rest
 
 
+@cache
+def loader_version() -> str:
+    """The package's version and a digest of its code: the same bytes under other rules are not the same load."""
+    digest = sha256()
+    for file in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(file.read_bytes())
+    return f"{version('screener-data')}+{digest.hexdigest()[:12]}"
+
+
+# --- runs -----------------------------------------------------------------------------------------------------------
+
+
 @contextmanager
-def audited(engine: Engine, account: Account) -> Iterator[Connection]:
-    """Open the load's record, give it a transaction, and close the record with the truth, however it ends."""
+def run_of_loads(engine: Engine) -> Iterator[Connection]:
+    """The connection for a run of loads. Its session holds the lock that tells others that this process lives."""
     with engine.connect() as connection:
-        load_id = _open(connection, account)
         try:
-            with connection.begin():
-                yield connection
-                _close(connection, load_id, account)
-            for note, what in account.notes.items():
-                _log.info("%s: %s: %s", account.file, note, what)
-        except (FileError, SQLAlchemyError, psycopg2.Error) as error:
-            account.failed(str(error) if isinstance(error, FileError) else f"the database refused: {reason_of(error)}")
-            _close_failed(engine, load_id, account)
-        except BaseException as error:
-            account.failed(f"stopped by {type(error).__name__}: {error}")
-            _close_failed(engine, load_id, account)
-            raise
+            yield connection
+        finally:
+            if not connection.invalidated and connection.info.pop("run", None):
+                try:
+                    connection.rollback()
+                    connection.execute(text("SELECT pg_advisory_unlock_all()"))
+                    connection.commit()
+                except SQLAlchemyError as error:
+                    _log.info("the run's lock went with its connection: %s", reason_of(error))
+                    connection.invalidate()
 
 
-def _open(connection: Connection, account: Account) -> int:
-    """A row of its own transaction, and a lock that lives as long as this process: so a killed load is found.
-
-    The session's lock of an earlier load goes here, and not at that load's end, to save a round trip.
-    """
-    with connection.begin():
-        load_id = connection.execute(
+def _run(connection: Connection) -> int:
+    """The number of the run, which is locked; a connection that was lost and made again is a run of its own."""
+    if "run" not in connection.info:
+        in_transaction = connection.in_transaction()
+        connection.info["run"] = connection.execute(
             text(
-                "WITH opened AS (INSERT INTO load_files (source, file, loader_version) "
-                "VALUES (:source, :file, :version) RETURNING id), "
-                "freed AS MATERIALIZED (SELECT pg_advisory_unlock_all()) SELECT opened.id, "
-                "pg_advisory_lock(:lock, (opened.id % 2147483648)::integer), "
-                # need not be on disk before the load's own commit is, which brings it there
-                "set_config('synchronous_commit', 'off', true) FROM freed, opened"
+                "SELECT run, pg_advisory_lock(:lock, (run % 2147483648)::integer) "
+                "FROM nextval(pg_get_serial_sequence('load_files', 'id')) AS run"
             ),
-            {"source": account.source, "file": account.file, "version": _VERSION, "lock": _LOADS},
+            {"lock": _LOADS},
         ).scalar_one()
-    return int(load_id)
+        if not in_transaction:
+            connection.commit()
+    return int(connection.info["run"])
 
 
-def _close(connection: Connection, load_id: int, account: Account) -> None:
-    """Write the rejects, the audit row and the load's counts; the database checks that nothing is silent."""
-    rejected = _quarantine(connection, load_id, account)
-    errors = {"reasons": account.reasons(), "error": account.error, "notes": account.notes}
-    account.log_id = connection.execute(
+def open_loads(connection: Connection, other: Connection, accounts: Sequence[Account]) -> None:
+    """Say that loads are under way, in a transaction of its own, on `other`: the run's may be in the middle of one."""
+    run = _run(connection)
+    with other.begin():
+        ids = other.execute(
+            text(
+                "INSERT INTO load_files (source, file, stamp, loader_version, run) "
+                "SELECT source, file, stamp, :version, :run FROM "
+                "unnest(CAST(:sources AS text[]), CAST(:files AS text[]), CAST(:stamps AS text[])) "
+                "WITH ORDINALITY AS given (source, file, stamp, place) ORDER BY place "
+                # need not be on disk before the load's own commit is, which brings it there
+                "RETURNING id, set_config('synchronous_commit', 'off', true)"
+            ),
+            {
+                "sources": [account.source for account in accounts],
+                "files": [account.file for account in accounts],
+                "stamps": [account.stamp for account in accounts],
+                "version": loader_version(),
+                "run": run,
+            },
+        ).scalars()
+        for account, load_id in zip(accounts, sorted(ids), strict=True):
+            account.load_id = load_id
+
+
+# --- how loads end --------------------------------------------------------------------------------------------------
+
+
+def close_loads(connection: Connection, accounts: Sequence[Account], *, more_follow: bool = False) -> None:
+    """Write the rejects, the audit rows and the counts; the database checks that nothing is silent.
+
+    `more_follow`: the next commit brings this one to the disk, too; until then a crash takes its files, whole.
+    """
+    kept = _quarantine(connection, accounts)
+    rows = []
+    for account in accounts:
+        reasons = account.reasons()
+        errors = {"reasons": reasons, "error": _storable(account.error), "notes": account.notes}
+        rows.append(
+            {
+                "id": account.load_id,
+                "source": account.source,
+                "state": account.status(),
+                "read": account.read,
+                "inserted": account.counts.inserted,
+                "updated": account.counts.updated,
+                "unchanged": account.counts.unchanged,
+                "rejected": kept.get((account.source, account.sha256), 0) if account.rejected else 0,
+                "skipped": account.skipped.total(),
+                "errors": {name: value for name, value in errors.items() if value} or None,
+                "elapsed": account.elapsed_ms(),
+                "format": account.format,
+                "sha256": account.sha256,
+                "bytes": account.size,
+                "reasons": reasons,
+                "notes": account.notes or None,
+                "error": _storable(account.error),
+                "header": _storable(account.header),
+                "target": account.target,
+                "first_day": account.days and account.days[0],
+                "last_day": account.days and account.days[1],
+                "outside_writes": account.outside_writes,
+            }
+        )
+    closed = connection.execute(
         text(
-            "INSERT INTO ingestion_logs (source, status, records_fetched, records_inserted, records_updated, "
-            "records_failed, errors, execution_time_ms) VALUES (:source, :status, :read, :inserted, :updated, "
-            ":rejected, CAST(:errors AS json), :elapsed) RETURNING id, set_config('synchronous_commit', :commit, true)"
+            f"WITH a AS MATERIALIZED (SELECT {_NEXT_LOG} AS log_id, r.* "
+            "FROM json_to_recordset(CAST(:rows AS json)) AS r (id bigint, source text, state text, read bigint, "
+            "inserted bigint, updated bigint, unchanged bigint, rejected bigint, skipped bigint, errors json, "
+            "elapsed integer, format text, sha256 text, bytes bigint, reasons json, notes json, error text, "
+            "header text, target text, first_day date, last_day date, outside_writes bigint)), "
+            "logged AS (INSERT INTO ingestion_logs (id, source, status, records_fetched, records_inserted, "
+            "records_updated, records_failed, errors, execution_time_ms) "
+            "SELECT log_id, source, state, read, inserted, updated, rejected, errors, elapsed FROM a) "
+            "UPDATE load_files f SET log_id = a.log_id, source = a.source, format = a.format, sha256 = a.sha256, "
+            "bytes = a.bytes, state = a.state, read = a.read, inserted = a.inserted, updated = a.updated, "
+            "unchanged = a.unchanged, rejected = a.rejected, skipped = a.skipped, reasons = a.reasons, "
+            "notes = a.notes, error = a.error, header = a.header, target = a.target, first_day = a.first_day, "
+            "last_day = a.last_day, outside_writes = a.outside_writes, finished_at = clock_timestamp() "
+            "FROM a WHERE f.id = a.id RETURNING f.id, f.log_id, set_config('synchronous_commit', :commit, true)"
         ),
-        {
-            "source": account.source,
-            "status": account.status(),
-            "read": account.read,
-            "inserted": account.counts.inserted,
-            "updated": account.counts.updated,
-            "rejected": rejected,
-            "errors": _json({name: value for name, value in errors.items() if value}) if any(errors.values()) else None,
-            "elapsed": account.elapsed_ms(),
-            "commit": "off" if account.more_follow else "on",
-        },
-    ).scalar_one()
-    connection.execute(
-        text(
-            "UPDATE load_files SET log_id = :log_id, source = :source, format = :format, sha256 = :sha256, "
-            "bytes = :size, state = :state, read = :read, inserted = :inserted, updated = :updated, "
-            "unchanged = :unchanged, rejected = :rejected, skipped = :skipped, reasons = CAST(:reasons AS json), "
-            "notes = CAST(:notes AS json), error = :error, header = :header, "
-            "finished_at = clock_timestamp() WHERE id = :id"
-        ),
-        {
-            "id": load_id,
-            "log_id": account.log_id,
-            "source": account.source,
-            "format": account.format,
-            "sha256": account.sha256,
-            "size": account.size,
-            "state": account.status(),
-            "read": account.read,
-            "inserted": account.counts.inserted,
-            "updated": account.counts.updated,
-            "unchanged": account.counts.unchanged,
-            "rejected": rejected,
-            "skipped": account.skipped.total(),
-            "reasons": _json(account.reasons()),
-            "notes": _json(account.notes) if account.notes else None,
-            "error": _storable(account.error),
-            "header": _storable(account.header),
-        },
+        {"rows": _json(rows), "commit": "off" if more_follow else "on"},
     )
+    logs = {load_id: log_id for load_id, log_id, _ in closed}
+    for account in accounts:
+        account.log_id = logs[account.load_id]
+        for note, what in account.notes.items():
+            _log.info("%s: %s: %s", account.file, note, what)
 
 
-def _close_failed(engine: Engine, load_id: int, account: Account) -> None:
-    """The audit row and the rejects, in a transaction of their own. The next load closes what cannot be closed now."""
-    account.log_id = None
+_NEXT_LOG = "nextval(pg_get_serial_sequence('ingestion_logs', 'id'))"
+
+
+def close_failed(engine: Engine, accounts: Sequence[Account]) -> None:
+    """The audit rows and the rejects, in a transaction of their own. The next run closes what cannot be closed now."""
     try:
         with engine.begin() as connection:
-            _close(connection, load_id, account)
+            close_loads(connection, accounts)
     except SQLAlchemyError as error:
-        account.log_id = None
-        account.error = f"{account.error}; and the audit row could not be written: {reason_of(error)}"
+        for account in accounts:
+            account.log_id = None
+            account.error = f"{account.error}; and the audit row could not be written: {reason_of(error)}"
 
 
-def _quarantine(connection: Connection, load_id: int, account: Account) -> int:
-    """Keep each rejected row once, and settle those of the same bytes that passed this time. Rows kept."""
-    if account.sha256 is None:
-        return 0
-    where = {"source": account.source, "sha256": account.sha256, "id": load_id}
-    kept = 0
-    if account.rejected:
-        connection.execute(text("CREATE TEMPORARY TABLE rejected (LIKE rejects) ON COMMIT DROP"))
-        connection.execute(
+def _quarantine(connection: Connection, accounts: Sequence[Account]) -> dict[tuple[str, str | None], int]:
+    """Keep each rejected row once, and settle those of the same bytes that passed this time. Rows kept, by file."""
+    kept: Counter[tuple[str, str | None]] = Counter()
+    rows = [
+        {
+            "load_id": account.load_id,
+            "source": account.source,
+            "file": account.file,
+            "sha256": account.sha256,
+            "line": row.line,
+            "reason": row.reason,
+            "column": _storable(row.column and row.column[:100]),
+            "detail": _storable(row.detail),
+            "raw": _storable(row.raw),
+            "symbol": row.symbol,
+        }
+        for account in accounts
+        if account.sha256 is not None
+        for row in account.rejected
+    ]
+    for start in range(0, len(rows), _REJECTS_AT_ONCE):
+        found = connection.execute(
             text(
-                "ALTER TABLE rejected DROP id, DROP load_id, DROP source, DROP file, DROP sha256, DROP waiting, "
-                "DROP tries, DROP created_at, DROP settled_by"
-            )
-        )
-        copy_rows(
-            connection,
-            "rejected",
-            {
-                "line": pa.array([str(row.line) for row in account.rejected]),
-                "reason": pa.array([str(row.reason) for row in account.rejected]),
-                "column": pa.array(
-                    [_storable(row.column and row.column[:100]) for row in account.rejected], pa.string()
-                ),
-                "detail": pa.array([_storable(row.detail) for row in account.rejected]),
-                "raw": pa.array([_storable(row.raw) for row in account.rejected]),
-                "symbol": pa.array([row.symbol for row in account.rejected], pa.string()),
-            },
-        )
-        kept = connection.execute(
-            text(
-                'INSERT INTO rejects (load_id, source, file, sha256, line, reason, "column", detail, raw, symbol) '
-                'SELECT :id, :source, :file, :sha256, line, reason, "column", detail, raw, symbol FROM rejected '
+                'WITH kept AS (INSERT INTO rejects (load_id, source, file, sha256, line, reason, "column", detail, '
+                'raw, symbol) SELECT load_id, source, file, sha256, line, reason, "column", detail, raw, symbol '
+                "FROM json_to_recordset(CAST(:rows AS json)) AS r (load_id bigint, source text, file text, "
+                'sha256 text, line integer, reason text, "column" text, detail text, raw text, symbol text) '
                 "ON CONFLICT (source, sha256, line) DO UPDATE SET reason = excluded.reason, "
                 '"column" = excluded."column", detail = excluded.detail, symbol = excluded.symbol, '
-                "waiting = true, settled_by = NULL, tries = rejects.tries + 1"
+                "waiting = true, settled_by = NULL, tries = rejects.tries + 1 RETURNING source, sha256) "
+                "SELECT source, sha256, count(*) FROM kept GROUP BY source, sha256"
             ),
-            {**where, "file": account.file},
-        ).rowcount
-    if account.error is None:
-        tried = "true" if account.tried is None else "line = ANY(:tried)"
+            {"rows": _json(rows[start : start + _REJECTS_AT_ONCE])},
+        )
+        kept.update({(source, digest): count for source, digest, count in found})
+    _settle(connection, {(a.source, a.sha256): a for a in accounts if a.sha256 is not None and a.error is None})
+    return kept
+
+
+_REJECTS_AT_ONCE = 10_000
+
+
+def _settle(connection: Connection, accounts: dict[tuple[str, str | None], Account]) -> None:
+    """Rows that waited in the quarantine, were tried now and not rejected again, wait no more."""
+    waiting = connection.execute(
+        text(
+            "SELECT r.id, r.source, r.sha256, r.line FROM rejects r JOIN "
+            "unnest(CAST(:sources AS text[]), CAST(:digests AS text[])) AS given (source, sha256) "
+            "ON (r.source, r.sha256) = (given.source, given.sha256) WHERE r.waiting"
+        ),
+        {"sources": [source for source, _ in accounts], "digests": [digest for _, digest in accounts]},
+    ).all()
+    still = {key: {row.line for row in account.rejected} for key, account in accounts.items()}
+    settled = [
+        (reject_id, account.load_id)
+        for reject_id, source, digest, line in waiting
+        if line not in still[source, digest]
+        and ((account := accounts[source, digest]).tried is None or line in account.tried)
+    ]
+    if settled:
         connection.execute(
             text(
-                "UPDATE rejects SET waiting = false, settled_by = :id WHERE source = :source AND sha256 = :sha256 "
-                f"AND waiting AND {tried} AND NOT line = ANY(:rejected)"
+                "UPDATE rejects r SET waiting = false, settled_by = given.load_id FROM "
+                "unnest(CAST(:ids AS bigint[]), CAST(:loads AS bigint[])) AS given (id, load_id) WHERE r.id = given.id"
             ),
-            {**where, "tried": account.tried, "rejected": [row.line for row in account.rejected]},
+            {"ids": [reject_id for reject_id, _ in settled], "loads": [load_id for _, load_id in settled]},
         )
-    return kept
 
 
 def close_killed_loads(engine: Engine) -> None:
     """Mark loads whose process is gone as failures: they hold no lock, and nothing of them was stored."""
     with engine.begin() as connection:
-        running = connection.execute(text("SELECT id, source, file FROM load_files WHERE state = 'running'")).all()
-        for load_id, source, file in running:
-            lock = {"lock": _LOADS, "id": load_id % 2**31}
-            if connection.execute(text("SELECT pg_try_advisory_xact_lock(:lock, :id)"), lock).scalar_one():
-                account = Account(file, source)
+        running = connection.execute(
+            text("SELECT id, source, file, coalesce(run, id) FROM load_files WHERE state = 'running'")
+        ).all()
+        gone: dict[int, bool] = {}
+        for load_id, source, file, run in running:
+            if run not in gone:
+                lock = {"lock": _LOADS, "run": run % 2**31}
+                gone[run] = connection.execute(text("SELECT pg_try_advisory_xact_lock(:lock, :run)"), lock).scalar_one()
+            if not gone[run]:
+                continue
+            state = connection.execute(
+                text("SELECT state FROM load_files WHERE id = :id FOR UPDATE"), {"id": load_id}
+            ).scalar_one()
+            if state == "running":
+                account = Account(file, source, load_id=load_id)
                 account.error = "the loading process was killed; nothing of the file was stored"
-                state = connection.execute(
-                    text("SELECT state FROM load_files WHERE id = :id FOR UPDATE"), {"id": load_id}
-                ).scalar_one()
-                if state == "running":
-                    _close(connection, load_id, account)
+                close_loads(connection, [account])
+
+
+# --- known bytes ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Known:
+    """A file that was loaded before and has not been written since."""
+
+    load_id: int
+    format: str
+    #: Its rows surely stand in the table as they were loaded.
+    proved: bool
+
+
+def known_files(connection: Connection, stamps: Sequence[str | None], source: str | None) -> dict[str, Known]:
+    """The last load of each file that has not been written since, by its stamp.
+
+    Proved are those whose days no later load has changed, and whose tables nothing else has touched.
+    """
+    found = connection.execute(
+        text(
+            "SELECT DISTINCT ON (f.stamp) f.stamp, f.id, f.format, f.first_day IS NOT NULL "
+            "AND coalesce(f.outside_writes = (SELECT count(*) FROM outside_writes w "
+            "WHERE w.table_name IN (f.target, 'symbol_history')), false) "
+            f"AND NOT coalesce(CAST(f.reasons AS jsonb), '{{}}') ? '{Reason.UNKNOWN_SYMBOL}' "
+            "AND NOT EXISTS (SELECT FROM load_files m WHERE m.target = f.target AND m.log_id > f.log_id "
+            "AND m.inserted + m.updated > 0 "
+            "AND daterange(m.first_day, m.last_day, '[]') && daterange(f.first_day, f.last_day, '[]')) AS proved "
+            "FROM load_files f WHERE f.stamp = ANY(:stamps) AND f.state IN ('success', 'partial') "
+            "AND f.bytes IS NOT NULL AND f.loader_version = :version "
+            "AND (CAST(:source AS text) IS NULL OR f.source = :source) ORDER BY f.stamp, f.log_id DESC"
+        ),
+        {"stamps": [stamp for stamp in stamps if stamp], "version": loader_version(), "source": source},
+    )
+    return {stamp: Known(load_id, format, proved) for stamp, load_id, format, proved in found}
+
+
+def settle_known(
+    connection: Connection, known: Sequence[Known], files: Sequence[str], elapsed: int
+) -> list[LoadResult]:
+    """Record that files hold nothing new, each with the counts of the load that is still true."""
+    settled = connection.execute(
+        text(
+            f"WITH again AS MATERIALIZED (SELECT {_NEXT_LOG} AS new_log_id, given.file AS given_file, f.* "
+            "FROM unnest(CAST(:ids AS bigint[]), CAST(:files AS text[])) WITH ORDINALITY AS given (id, file, place) "
+            "JOIN load_files f ON f.id = given.id ORDER BY place), "
+            "logged AS (INSERT INTO ingestion_logs (id, source, status, records_fetched, records_inserted, "
+            "records_updated, records_failed, errors, execution_time_ms) SELECT new_log_id, source, state, read, 0, 0, "
+            "rejected, CASE WHEN CAST(reasons AS text) <> '{}' THEN json_build_object('reasons', reasons) END, "
+            ":elapsed FROM again) "
+            "INSERT INTO load_files (log_id, source, format, file, sha256, bytes, state, read, unchanged, rejected, "
+            "skipped, reasons, header, loader_version, run, target, first_day, last_day, outside_writes, stamp, "
+            "known_from, finished_at) SELECT new_log_id, source, format, given_file, sha256, bytes, state, read, "
+            "inserted + updated + unchanged, rejected, skipped, reasons, header, loader_version, :run, target, "
+            "first_day, last_day, outside_writes, stamp, coalesce(known_from, id), clock_timestamp() FROM again "
+            "RETURNING file, source, state, sha256, read, unchanged, rejected, skipped, reasons, log_id"
+        ),
+        {"ids": [each.load_id for each in known], "files": list(files), "run": _run(connection), "elapsed": elapsed},
+    )
+    results = [
+        LoadResult(**(row | {"status": row["state"]}), elapsed_ms=elapsed)
+        for row in (dict(found) for found in settled.mappings())
+    ]
+    return sorted(results, key=lambda result: result.log_id or 0)
 
 
 def _storable(value: str | None) -> str | None:

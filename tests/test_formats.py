@@ -484,7 +484,7 @@ def test_a_declaration_is_whole(format):
     }
     assert needed <= set(format.stored)
 
-    used = [*format.derived.values(), format.preference or "", format.registers or ""]
+    used = [*format.derived_sql().values(), format.preference or "", format.registers or ""]
     used = " ".join(used + [skip.column for skip in format.skips])
     for column in format.columns:
         assert column.to in table or re.search(rf"\b{re.escape(column.to)}\b", used) or column.to in MEASURES, column

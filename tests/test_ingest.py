@@ -290,7 +290,7 @@ def test_a_bug_is_recorded_and_not_hidden(desk: Desk, monkeypatch: pytest.Monkey
     def bug(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("screener_data.ingest._store", bug)
+    monkeypatch.setattr("screener_data.batch.compare_and_copy", bug)
     with pytest.raises(ZeroDivisionError):
         desk.bars(bar("A"))
     [(state, error)] = desk.ask("SELECT state, error FROM load_files")

@@ -1,26 +1,39 @@
 """Bulk loading: COPY into a staging table of the target's own types, then set-based merges that count themselves.
 
 Every function answers with what the database counted. Rows that must not be stored leave the staging table
-first; each such step says which lines of the file they came from.
+first; each such step says which lines of which file they came from: a Place.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 from sqlalchemy import CheckConstraint, Connection, Table, text
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeEngine
 
-__all__ = ["Counts", "Merged", "Stage", "copy_rows", "insert_missing_copies", "merge_by_key"]
+__all__ = [
+    "Counts",
+    "Place",
+    "Stage",
+    "copy_rows",
+    "indexes_built_last",
+    "insert_missing_copies",
+    "merge_by_key",
+    "stored_rows",
+]
 
 STAGE = "stage"
+_LOCK_PATIENCE = "50ms"
 
 
 @dataclass(frozen=True)
@@ -31,13 +44,16 @@ class Counts:
     updated: int = 0
     unchanged: int = 0
 
+    def __add__(self, other: Counts) -> Counts:
+        """Both together."""
+        return Counts(self.inserted + other.inserted, self.updated + other.updated, self.unchanged + other.unchanged)
 
-@dataclass(frozen=True)
-class Merged:
-    """What a merge did, in file rows."""
 
-    counts: Counts
-    notes: dict[str, Any]
+class Place(NamedTuple):
+    """Where a staged row came from: the number of its file in the transaction, and its line."""
+
+    file: int
+    line: int
 
 
 def sql_name(kind: TypeEngine[Any]) -> str:
@@ -45,8 +61,8 @@ def sql_name(kind: TypeEngine[Any]) -> str:
     return str(kind.compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
 
 
-def copy_rows(connection: Connection, table: str, columns: dict[str, pa.Array]) -> None:
-    """COPY columns of text into a table: null is NULL, an empty string is an empty string."""
+def copy_rows(connection: Connection, table: str, columns: dict[str, pa.Array]) -> int:
+    """COPY columns of text into a table: null is NULL, an empty string is an empty string. The rows that it took."""
     arrays = pa.table(columns)
     names = ", ".join(f'"{name}"' for name in columns)
     buffer = io.BytesIO()
@@ -54,9 +70,80 @@ def copy_rows(connection: Connection, table: str, columns: dict[str, pa.Array]) 
     buffer.seek(0)
     cursor = connection.connection.cursor()
     try:
-        cursor.copy_expert(f"COPY {table} ({names}) FROM STDIN WITH (FORMAT csv)", buffer)
+        cursor.copy_expert(f"COPY {table} ({names}) FROM STDIN WITH (FORMAT csv)", buffer, size=1 << 16)
+        return int(cursor.rowcount)
     finally:
         cursor.close()
+
+
+def stored_rows(
+    connection: Connection, table: str, columns: dict[str, pa.DataType], days: Iterable[dt.date]
+) -> pa.Table:
+    """All rows of some days, as Arrow types: COPY out costs a fraction of rows in Python."""
+    buffer = io.BytesIO()
+    cursor = connection.connection.cursor()
+    listed = ", ".join(f"'{day}'" for day in days)
+    try:
+        cursor.copy_expert(
+            f"COPY (SELECT {', '.join(columns)} FROM {table} WHERE date IN ({listed})) TO STDOUT WITH (FORMAT csv)",
+            buffer,
+            size=1 << 16,
+        )
+    finally:
+        cursor.close()
+    if not buffer.tell():
+        return pa.table({name: pa.array([], kind) for name, kind in columns.items()})
+    return arrow_csv.read_csv(
+        pa.BufferReader(buffer.getbuffer()),
+        arrow_csv.ReadOptions(column_names=list(columns), use_threads=False),
+        convert_options=arrow_csv.ConvertOptions(column_types=columns, null_values=[""], strings_can_be_null=False),
+    )
+
+
+@contextmanager
+def indexes_built_last(connection: Connection, table: str) -> Iterator[bool]:
+    """Fill an empty table first and build its indexes afterwards: a third of the time.
+
+    Within the transaction, so that nobody ever sees the table without them. Yields False, and leaves all as it is,
+    where the table holds rows, somebody is reading it, or it is not ours to alter.
+    """
+    definitions: list[tuple[str, str, str]] = []
+    with connection.begin_nested() as savepoint:
+        try:
+            # readers never wait behind a load that waits for a reader
+            connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_PATIENCE}'"))
+            connection.execute(text(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"))
+            if connection.execute(text(f"SELECT NOT EXISTS (SELECT FROM {table})")).scalar_one():
+                definitions = _dropped_indexes(connection, table)
+            else:
+                savepoint.rollback()
+        except DBAPIError:
+            if connection.invalidated:
+                raise
+            savepoint.rollback()
+            definitions = []
+    yield bool(definitions)
+    for _, _, create in definitions:
+        connection.execute(text(create))
+
+
+def _dropped_indexes(connection: Connection, table: str) -> list[tuple[str, str, str]]:
+    """Drop the indexes and unique keys of a table; (name, how to drop, how to make again) of each."""
+    found = connection.execute(
+        text(
+            "SELECT i.indexrelid::regclass::text, "
+            f"CASE WHEN c.oid IS NULL THEN 'DROP INDEX ' || i.indexrelid::regclass "
+            f"ELSE 'ALTER TABLE {table} DROP CONSTRAINT ' || quote_ident(c.conname) END, "
+            "CASE WHEN c.oid IS NULL THEN pg_get_indexdef(i.indexrelid) "
+            f"ELSE 'ALTER TABLE {table} ADD CONSTRAINT ' || quote_ident(c.conname) || ' ' || "
+            "pg_get_constraintdef(c.oid) END "
+            "FROM pg_index i LEFT JOIN pg_constraint c ON c.conindid = i.indexrelid AND c.contype IN ('p', 'u', 'x') "
+            f"WHERE i.indrelid = '{table}'::regclass ORDER BY 1"
+        )
+    ).all()
+    for _, drop, _ in found:
+        connection.execute(text(drop))
+    return [(name, drop, create) for name, drop, create in found]
 
 
 class Stage:
@@ -71,15 +158,13 @@ class Stage:
         self.repeats = False
         self.days = "true"
 
-    def create(self, types: dict[str, str], defaults: dict[str, str], derived: dict[str, str]) -> None:
-        """Make the table: typed columns, constants as defaults, and columns that the database computes."""
+    def create(self, types: dict[str, str], derived: dict[str, str]) -> None:
+        """Make the table: typed columns, and columns that the database computes."""
         self.columns = set(types)
-        columns = ["line integer NOT NULL"]
+        columns = ["file integer NOT NULL", "line integer NOT NULL"]
         for name, kind in types.items():
             if name in derived:
                 columns.append(f'"{name}" {kind} GENERATED ALWAYS AS ({derived[name]}) STORED')
-            elif name in defaults:
-                columns.append(f'"{name}" {kind} DEFAULT {_quoted(defaults[name])}')
             else:
                 columns.append(f'"{name}" {kind}')
         self.run(f"CREATE TEMPORARY TABLE {STAGE} ({', '.join(columns)}) ON COMMIT DROP")
@@ -88,9 +173,14 @@ class Stage:
         """Run a statement; the number of rows that it touched."""
         return self.connection.execute(text(sql), values).rowcount
 
-    def lines(self, sql: str, **values: Any) -> list[int]:
-        """Run a statement that returns lines of the file."""
-        return list(self.connection.execute(text(sql), values).scalars())
+    def places(self, sql: str, **values: Any) -> list[Place]:
+        """Run a statement that returns the file and line of rows."""
+        return [Place(*found) for found in self.connection.execute(text(sql), values)]
+
+    def by_file(self, sql: str, **values: Any) -> dict[int, int]:
+        """Run a statement that returns file numbers, once per row or line; how many of each, as the database counts."""
+        found = self.connection.execute(text(sql), values)
+        return {file: count for file, count in found}  # noqa: C416 - a Row is no pair to the type checker
 
     def analyze(self) -> None:
         """Let the planner know how many rows there are: a temporary table has no statistics of its own."""
@@ -113,8 +203,8 @@ class Stage:
 
     # --- rows that leave before the merge ---------------------------------------------------------------------------
 
-    def take_broken(self) -> list[tuple[int, str]]:
-        """Remove the rows that break a CHECK of the target; (line, the check's name) of each, first check first."""
+    def take_broken(self) -> list[tuple[Place, str]]:
+        """Remove the rows that break a CHECK of the target; (place, the check's name) of each, first check first."""
         checks = {
             str(check.name): f"NOT ({check.sqltext})"
             for check in sorted(self.target.constraints, key=lambda constraint: str(constraint.name))
@@ -124,33 +214,33 @@ class Stage:
             return []
         first = " ".join(f"WHEN {broken} THEN '{name}'" for name, broken in checks.items())
         found = self.connection.execute(
-            text(f"DELETE FROM {STAGE} WHERE {' OR '.join(checks.values())} RETURNING line, CASE {first} END")
+            text(f"DELETE FROM {STAGE} WHERE {' OR '.join(checks.values())} RETURNING file, line, CASE {first} END")
         )
-        return [(line, name) for line, name in found]
+        return [(Place(file, line), name) for file, line, name in found]
 
-    def take_unknown_symbols(self, column: str) -> list[tuple[int, str]]:
-        """Remove the rows whose symbol is in no list; (line, symbol) of each."""
+    def take_unknown_symbols(self, column: str) -> list[tuple[Place, str]]:
+        """Remove the rows whose symbol is in no list; (place, symbol) of each."""
         found = self.connection.execute(
             text(
                 f"DELETE FROM {STAGE} s WHERE NOT EXISTS (SELECT FROM securities t WHERE t.symbol = s.{column}) "
-                f"RETURNING line, s.{column}"
+                f"RETURNING file, line, s.{column}"
             )
         )
-        return [(line, symbol) for line, symbol in found]
+        return [(Place(file, line), symbol) for file, line, symbol in found]
 
-    def take_less_preferred(self, key: Sequence[str], preference: str) -> list[int]:
+    def take_less_preferred(self, key: Sequence[str], preference: str) -> list[Place]:
         """Of several rows with one key, remove those that rank behind another one."""
         keys = ", ".join(key)
-        return self.lines(
+        return self.places(
             f"DELETE FROM {STAGE} WHERE ctid IN (SELECT ctid FROM (SELECT ctid, {preference} AS rank, "
             f"min({preference}) OVER (PARTITION BY {keys}) AS best FROM {STAGE}) ranked WHERE rank > best) "
-            "RETURNING line"
+            "RETURNING file, line"
         )
 
-    def take_repeated(self, key: Sequence[str], columns: Sequence[str]) -> tuple[list[int], list[tuple[int, int]]]:
+    def take_repeated(self, key: Sequence[str], columns: Sequence[str]) -> tuple[list[Place], list[tuple[Place, int]]]:
         """Of several rows with one key, keep the first.
 
-        Returns the lines that say the same again, and (line, first line) of those that contradict the first.
+        Returns the places that say the same again, and (place, first line) of those that contradict the first.
         """
         keys = ", ".join(key)
         same = ", ".join(columns)
@@ -160,19 +250,19 @@ class Stage:
                 f"first_value(line) OVER ordered AS first, first_value(ROW({same})) OVER ordered IS DISTINCT FROM "
                 f"ROW({same}) AS differs FROM {STAGE} WINDOW ordered AS (PARTITION BY {keys} ORDER BY line)) "
                 f"DELETE FROM {STAGE} s USING numbered n WHERE s.ctid = n.place AND n.number > 1 "
-                "RETURNING s.line, n.first, n.differs"
+                "RETURNING s.file, s.line, n.first, n.differs"
             )
         ).all()
         return (
-            [line for line, _, differs in found if not differs],
-            [(line, first) for line, first, differs in found if differs],
+            [Place(file, line) for file, line, _, differs in found if not differs],
+            [(Place(file, line), first) for file, line, first, differs in found if differs],
         )
 
-    def take_outranked(self, key: Sequence[str], condition: str) -> list[int]:
+    def take_outranked(self, key: Sequence[str], condition: str) -> list[Place]:
         """Remove the rows whose stored row is from a better source."""
-        return self.lines(
+        return self.places(
             f"DELETE FROM {STAGE} s USING {self.target.name} t WHERE {_same(key)} AND {self.days} "
-            f"AND {condition} RETURNING s.line"
+            f"AND {condition} RETURNING s.file, s.line"
         )
 
 
@@ -180,10 +270,6 @@ def _columns_of(check: CheckConstraint, target: Table) -> set[str]:
     """The columns that a check, written as text, speaks of."""
     words = set(re.findall(r"\w+", str(check.sqltext)))
     return {column.name for column in target.columns if column.name in words}
-
-
-def _quoted(value: str) -> str:
-    return "'" + value.replace("'", "''").replace("\\", "").replace(":", "\\:") + "'"  # \\: is no bound name to text()
 
 
 def _same(key: Iterable[str]) -> str:
@@ -201,15 +287,18 @@ def merge_by_key(
     outranked_if: str | None = None,
     fills: Sequence[str] = (),
     many_per_line: bool = False,
-) -> Counts:
-    """Store one row per key: update what differs, insert what is new. The stage has been surveyed.
+) -> dict[int, Counts]:
+    """Store one row per key: update what differs, insert what is new. Counts by file. The stage has been surveyed.
 
     `columns` are all that the file fills. Where the stored row `t` satisfies `outranked_if`, only `fills` of it
     are updated. `many_per_line`: one line of the file made several rows; then lines are counted, not rows, and a
     line counts as inserted if any of its rows is new.
     """
     target = stage.target.name
-    total = len(set(stage.lines(f"SELECT line FROM {STAGE}"))) if many_per_line else stage.rows
+    line = "DISTINCT line" if many_per_line else "*"
+    unless_new = (
+        " WHERE NOT EXISTS (SELECT FROM fresh f WHERE (f.file, f.line) = (c.file, c.line))" if many_per_line else ""
+    )
     match = f"{_same(key)} AND {stage.days}"
     data = [name for name in columns if name not in key]
     new = {
@@ -218,33 +307,49 @@ def merge_by_key(
         else f"s.{name}"
         for name in data
     }
-    updated: list[int] = []
-    if data:
-        updated = stage.lines(
-            f"UPDATE {target} t SET {', '.join(f'{name} = {value}' for name, value in new.items())} "
-            f"FROM {STAGE} s WHERE {match} AND ({', '.join(f't.{name}' for name in data)}) "
-            f"IS DISTINCT FROM ({', '.join(new.values())}) RETURNING s.line"
-        )
+    total = stage.by_file(f"SELECT file, count({line}) FROM {STAGE} GROUP BY file")
     names = ", ".join(columns)
-    # an INSERT cannot return the staging table's line, so the lines are noted first
-    fresh = f"FROM {STAGE} s WHERE NOT EXISTS (SELECT FROM {target} t WHERE {match})"
-    if not many_per_line:
-        inserted = stage.run(f"INSERT INTO {target} ({names}) SELECT {names} {fresh}")
-        return Counts(inserted, len(updated), total - inserted - len(updated))
-    new_lines = set(stage.lines(f"SELECT line {fresh}"))
-    stage.run(f"INSERT INTO {target} ({names}) SELECT {names} {fresh}")
-    changed = set(updated) - new_lines
-    return Counts(len(new_lines), len(changed), total - len(new_lines) - len(changed))
+    change = (
+        f"UPDATE {target} t SET {', '.join(f'{name} = {value}' for name, value in new.items())} FROM {STAGE} s "
+        f"WHERE {match} AND ({', '.join(f't.{name}' for name in data)}) IS DISTINCT FROM ({', '.join(new.values())}) "
+        "RETURNING s.file, s.line"
+        if data
+        else f"SELECT file, line FROM {STAGE} WHERE false"
+    )
+    # one statement, since an INSERT cannot return the staging table's columns; both parts see what was there before
+    done = stage.connection.execute(
+        text(
+            f"WITH fresh AS MATERIALIZED "
+            f"(SELECT s.* FROM {STAGE} s WHERE NOT EXISTS (SELECT FROM {target} t WHERE {match})), "
+            f"changed AS ({change}), "
+            f"stored AS (INSERT INTO {target} ({names}) SELECT {names} FROM fresh ORDER BY file, line) "
+            f"SELECT file, count({line}), 0 FROM fresh GROUP BY file UNION ALL "
+            f"SELECT file, 0, count({line}) FROM changed c{unless_new} GROUP BY file"
+        )
+    )
+    counts = {file: Counts(unchanged=rows) for file, rows in total.items()}
+    for file, inserted, updated in done:
+        counts[file] += Counts(inserted, updated, -inserted - updated)
+    return counts
 
 
-def insert_missing_copies(stage: Stage, key: Sequence[str], columns: Sequence[str]) -> Counts:
-    """Store as many identical rows as the file holds, and none that is already there: a re-load changes nothing."""
+def insert_missing_copies(stage: Stage, key: Sequence[str], columns: Sequence[str]) -> dict[int, Counts]:
+    """Store as many identical rows as a file holds, and none that is already there: a re-load changes nothing.
+
+    Counts by file; files of one transaction share no key.
+    """
     target = stage.target.name
     keys, names = ", ".join(key), ", ".join(columns)
-    inserted = stage.run(
+    total = stage.by_file(f"SELECT file, count(*) FROM {STAGE} GROUP BY file")
+    inserted = stage.by_file(
         f"WITH numbered AS (SELECT *, row_number() OVER (PARTITION BY {keys} ORDER BY line) AS copy FROM {STAGE}), "
-        f"stored AS (SELECT {keys}, count(*) AS copies FROM {target} t WHERE {stage.days} GROUP BY {keys}) "
-        f"INSERT INTO {target} ({names}) SELECT {', '.join(f's.{name}' for name in columns)} "
-        f"FROM numbered s LEFT JOIN stored t ON {_same(key)} WHERE s.copy > coalesce(t.copies, 0) ORDER BY s.line"
+        f"stored AS (SELECT {keys}, count(*) AS copies FROM {target} t WHERE {stage.days} GROUP BY {keys}), "
+        f"missing AS MATERIALIZED (SELECT s.* FROM numbered s LEFT JOIN stored t ON {_same(key)} "
+        "WHERE s.copy > coalesce(t.copies, 0)), "
+        f"done AS (INSERT INTO {target} ({names}) SELECT {names} FROM missing ORDER BY file, line) "
+        "SELECT file, count(*) FROM missing GROUP BY file"
     )
-    return Counts(inserted=inserted, unchanged=stage.rows - inserted)
+    return {
+        file: Counts(inserted=inserted.get(file, 0), unchanged=rows - inserted.get(file, 0))
+        for file, rows in total.items()
+    }

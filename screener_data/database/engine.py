@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from sqlalchemy import URL, Engine, create_engine, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from screener_data.config import settings
 from screener_data.database.embedded import EmbeddedServer
 from screener_data.errors import ConfigError, DatabaseError
 
-__all__ = ["OLDEST_SERVER", "connect", "database_url", "embedded_server", "ready", "reason_of"]
+__all__ = ["OLDEST_SERVER", "connect", "database_url", "embedded_server", "is_lost", "ready", "reason_of"]
 
 #: The oldest PostgreSQL that the package is written for (major version).
 OLDEST_SERVER = 15
@@ -80,6 +80,11 @@ def ready(engine: Engine | None) -> Engine:
         if connection.execute(text("SELECT to_regclass('load_files')")).scalar() is None:
             raise DatabaseError("the database has no tables yet: run `screener-data init` first")
     return engine
+
+
+def is_lost(connection: Connection) -> bool:
+    """Whether the server has gone away: a COPY tells only the driver so, and not SQLAlchemy."""
+    return connection.invalidated or bool(connection.connection.dbapi_connection.closed)  # type: ignore[union-attr]
 
 
 def reason_of(error: Exception) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, text
 
-from screener_data.database.bulk import STAGE, Counts, Stage
+from screener_data.database.bulk import STAGE, Counts, Place, Stage
 
 __all__ = ["merge_securities", "take_repeated_isins", "take_taken_symbols", "to_current_symbols"]
 
@@ -19,13 +19,13 @@ _LOOSE = {
 _LONG = 100
 
 
-def to_current_symbols(stage: Stage) -> int:
-    """Give rows under a name that a security gave up its present name; the number of such rows.
+def to_current_symbols(stage: Stage) -> dict[int, int]:
+    """Give rows under a name that a security gave up its present name; the number of such rows by file.
 
     A name that another security bears today is only translated on the days before it changed hands.
     """
     day = "s.date" if "date" in stage.columns else "current_date"
-    return stage.run(
+    return stage.by_file(
         f"""
         WITH asked AS (
             SELECT DISTINCT s.symbol, {day} AS day FROM {STAGE} s
@@ -36,30 +36,33 @@ def to_current_symbols(stage: Stage) -> int:
             WHERE a.day < h.valid_until OR NOT EXISTS (SELECT FROM securities c WHERE c.symbol = a.symbol)
             ORDER BY a.symbol, a.day, (a.day < h.valid_until) DESC,
                 CASE WHEN a.day < h.valid_until THEN h.valid_until END, h.valid_until DESC, h.id DESC
+        ), renamed AS (
+            UPDATE {STAGE} s SET symbol = answer.current FROM answer
+            WHERE s.symbol = answer.old AND {day} = answer.day AND s.symbol <> answer.current RETURNING s.file
         )
-        UPDATE {STAGE} s SET symbol = answer.current FROM answer
-        WHERE s.symbol = answer.old AND {day} = answer.day AND s.symbol <> answer.current
+        SELECT file, count(*) FROM renamed GROUP BY file
         """
     )
 
 
-def take_repeated_isins(stage: Stage) -> list[tuple[int, str]]:
-    """Of several rows with one ISIN, keep the first; (line, the symbol that has it) of the others."""
+def take_repeated_isins(stage: Stage) -> list[tuple[Place, str]]:
+    """Of several rows with one ISIN, keep the first; (place, the symbol that has it) of the others."""
     found = stage.connection.execute(
         text(
             f"WITH numbered AS (SELECT ctid AS place, row_number() OVER ordered AS number, "
             f"first_value(symbol) OVER ordered AS first FROM {STAGE} "
             "WINDOW ordered AS (PARTITION BY isin ORDER BY line)) "
-            f"DELETE FROM {STAGE} s USING numbered n WHERE s.ctid = n.place AND n.number > 1 RETURNING s.line, n.first"
+            f"DELETE FROM {STAGE} s USING numbered n WHERE s.ctid = n.place AND n.number > 1 "
+            "RETURNING s.file, s.line, n.first"
         )
     )
-    return [(line, first) for line, first in found]
+    return [(Place(file, line), first) for file, line, first in found]
 
 
-def take_taken_symbols(stage: Stage) -> list[tuple[int, str]]:
+def take_taken_symbols(stage: Stage) -> list[tuple[Place, str]]:
     """Find each row's security: by ISIN, else by symbol (a split gives a new ISIN).
 
-    Removes rows that ask for a symbol which a security outside this file still bears; (line, its ISIN) of each.
+    Removes rows that ask for a symbol which a security outside this file still bears; (place, its ISIN) of each.
     """
     stage.run(f"ALTER TABLE {STAGE} ADD COLUMN security_id integer")
     stage.run(f"UPDATE {STAGE} s SET security_id = t.id FROM securities t WHERE t.isin = s.isin")
@@ -68,15 +71,15 @@ def take_taken_symbols(stage: Stage) -> list[tuple[int, str]]:
         f"UPDATE {STAGE} s SET security_id = t.id FROM securities t WHERE s.security_id IS NULL "
         f"AND t.symbol = s.symbol AND NOT EXISTS (SELECT FROM {STAGE} o WHERE o.security_id = t.id)"
     )
-    taken: list[tuple[int, str]] = []
+    taken: list[tuple[Place, str]] = []
     while found := stage.connection.execute(
         text(
             f"DELETE FROM {STAGE} s USING securities t WHERE t.symbol = s.symbol "
             f"AND t.id IS DISTINCT FROM s.security_id AND NOT EXISTS "
-            f"(SELECT FROM {STAGE} o WHERE o.security_id = t.id) RETURNING s.line, t.isin"
+            f"(SELECT FROM {STAGE} o WHERE o.security_id = t.id) RETURNING s.file, s.line, t.isin"
         )
     ).all():
-        taken += [(line, isin) for line, isin in found]
+        taken += [(Place(file, line), isin) for file, line, isin in found]
     return taken
 
 
@@ -92,9 +95,9 @@ def merge_securities(
     stage.survey(["isin"])
     total = stage.rows
     notes = {"renamed": _note_renames(stage.connection)}
-    notes["new_isin"] = len(
-        stage.lines(f"SELECT s.line FROM {STAGE} s JOIN securities t ON t.id = s.security_id WHERE t.isin <> s.isin")
-    )
+    notes["new_isin"] = stage.connection.execute(
+        text(f"SELECT count(*) FROM {STAGE} s JOIN securities t ON t.id = s.security_id WHERE t.isin <> s.isin")
+    ).scalar_one()
     if notes["renamed"]:
         stage.run("UPDATE securities t SET symbol = '~' || t.id FROM renames r WHERE r.security_id = t.id")
     updated = stage.run(
@@ -122,7 +125,7 @@ def merge_securities(
 
 def _note_renames(connection: Connection) -> int:
     """List the securities whose symbol changes, with the day on which the old name ended, and keep the old names."""
-    connection.execute(
+    renamed = connection.execute(
         text(
             f"""
             CREATE TEMPORARY TABLE renames ON COMMIT DROP AS
@@ -136,13 +139,15 @@ def _note_renames(connection: Connection) -> int:
             FROM {STAGE} s JOIN securities t ON t.id = s.security_id WHERE t.symbol <> s.symbol
             """
         )
-    )
-    return connection.execute(
-        text(
-            "INSERT INTO symbol_history (security_id, symbol, valid_until) SELECT security_id, old, valid_until "
-            "FROM renames ON CONFLICT (security_id, symbol, valid_until) DO UPDATE SET symbol = excluded.symbol"
-        )
     ).rowcount
+    if renamed:  # else not a word to symbol_history: whatever writes to it calls all known files into question
+        connection.execute(
+            text(
+                "INSERT INTO symbol_history (security_id, symbol, valid_until) SELECT security_id, old, valid_until "
+                "FROM renames ON CONFLICT (security_id, symbol, valid_until) DO NOTHING"
+            )
+        )
+    return renamed
 
 
 def _move_history(connection: Connection) -> int:

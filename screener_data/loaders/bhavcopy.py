@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from screener_data.errors import Reason
-from screener_data.loaders.format import Format, Skip, number, text, trading_day, whole
+from screener_data.loaders.format import Format, Ratio, Skip, number, text, trading_day, whole
 from screener_data.models import OHLCVDaily
 
-__all__ = ["FORMATS", "SERIES", "change_pct"]
+__all__ = ["CHANGE_PCT", "FORMATS", "SERIES", "change_pct"]
 
 #: Series that ohlcv_daily holds, in order of preference; bonds, T+0 and the like are out of scope.
 SERIES = ("EQ", "BE", "BZ", "SM", "ST", "SZ", "RR", "IV")
@@ -15,16 +15,14 @@ _IN_SCOPE = Skip(Reason.SERIES_OUT_OF_SCOPE, "series", frozenset({*SERIES, None}
 _RANK = "array_position('{" + ",".join(SERIES) + "}'::text[], series::text)"
 
 
-def change_pct(close: str, previous: str) -> str:
-    """SQL: the change in per cent, 4 places; NULL without a previous close, or beyond what the column holds."""
-    change = f"100 * ({close} / NULLIF({previous}, 0) - 1)"
-    return f"CASE WHEN abs({change}) < 9999.9999 THEN {change} END"
+def change_pct(close: str, previous: str) -> Ratio:
+    """The change in per cent, 4 places; NULL without a previous close, or beyond what the column holds."""
+    return Ratio(of=close, less=previous, to=previous, times=100, limit="9999.9999")
 
 
-def _vwap(turnover: str) -> str:
-    """SQL: rupees ÷ shares. The full bhavcopy prints this number as AVG_PRICE; the other dialects leave it to us."""
-    price = f"{turnover} / NULLIF(volume, 0)"
-    return f"CASE WHEN {price} < 1e12 THEN {price} END"
+CHANGE_PCT = change_pct("close", "prev_close")
+#: Rupees ÷ shares. The full bhavcopy prints this number as AVG_PRICE; the other dialects leave it to us.
+_VWAP = Ratio(of="turnover", to="volume", limit="1e12")
 
 
 # Prices in rupees per share, volume in shares. PREV_CLOSE is as published: not adjusted for corporate actions.
@@ -49,7 +47,7 @@ FULL = Format(
     ignored=("LAST_PRICE", "TURNOVER_LACS", "NO_OF_TRADES", "DELIV_QTY", "DELIV_PER"),
     skips=(_IN_SCOPE,),
     preference=_RANK,
-    derived={"change_pct": change_pct("close", "prev_close")},
+    derived={"change_pct": CHANGE_PCT},
 )
 
 LEGACY = Format(
@@ -73,7 +71,7 @@ LEGACY = Format(
     ignored=("LAST", "TOTALTRADES", "ISIN"),
     skips=(_IN_SCOPE,),
     preference=_RANK,
-    derived={"vwap": _vwap("turnover"), "change_pct": change_pct("close", "prev_close")},
+    derived={"vwap": _VWAP, "change_pct": CHANGE_PCT},
 )
 
 UDIFF = Format(
@@ -100,7 +98,7 @@ UDIFF = Format(
     ),
     skips=(_IN_SCOPE,),
     preference=_RANK,
-    derived={"vwap": _vwap("turnover"), "change_pct": change_pct("close", "prev_close")},
+    derived={"vwap": _VWAP, "change_pct": CHANGE_PCT},
 )
 
 FORMATS = (FULL, LEGACY, UDIFF)

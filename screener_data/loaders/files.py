@@ -7,10 +7,12 @@ import hashlib
 import io
 import json
 import re
+import time
 import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +25,19 @@ from screener_data.errors import (
     UsageError,
 )
 from screener_data.loaders.format import Format
-from screener_data.loaders.reader import Parsed, Rows, read_rows, split_line
+from screener_data.loaders.reader import Block, Parsed, Rows, read_rows, split_line
 from screener_data.loaders.sources import FORMATS, require_source
 from screener_data.loaders.spelling import parse_day
 
-__all__ = ["MAX_BYTES", "Member", "members", "read", "recognise", "source_by_name"]
+__all__ = ["MAX_BYTES", "Member", "Recognised", "format_of", "members", "read", "recognise", "source_by_name"]
 
 #: No file of the exchange comes near it; a zip that unpacks to more is not one of its.
-MAX_BYTES = 1 << 30
+MAX_BYTES = 1 << 29
 _MAX_LINE = 1 << 20
+_PEEK = 1 << 16
+_BLOCK = 1 << 23
+_LARGE = 1 << 23
+_SETTLED = 2.0  # seconds after which a file's time stamps surely differ when it is written again
 _DATA_SUFFIXES = {".csv", ".json", ".zip", ".gz"}
 _NO_RECORDS = "NO RECORDS"
 
@@ -45,13 +51,35 @@ class Member:
     path: Path
     inside: str | None = None
 
-    def data(self) -> bytes:
-        """The bytes, unpacked. Raises FileError where they cannot be had."""
+    @property
+    def is_large(self) -> bool:
+        """Whether it should not lie in memory before its turn."""
+        try:
+            return self.path.stat().st_size > _LARGE
+        except OSError:
+            return False
+
+    def stamp(self) -> str | None:
+        """What tells, without reading it, that a file has not been written since: as git does, by its time stamps.
+
+        None where that cannot be told: no such file, or one written in this very moment.
+        """
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        if time.time() - max(found.st_mtime, found.st_ctime) < _SETTLED:
+            return None
+        stamps = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        return f"{':'.join(map(str, stamps))}!{self.inside or ''}"
+
+    def data(self, most: int = MAX_BYTES) -> bytes:
+        """The bytes, unpacked; of more than `most`, the first ones. Raises FileError where they cannot be had."""
         try:
             if self.inside is None:
-                return _gunzipped(self.path, self.label)
+                return _gunzipped(self.path, self.label, most)
             with zipfile.ZipFile(self.path) as archive, archive.open(self.inside) as stream:
-                return _limited(stream, self.label)
+                return _limited(stream, self.label, most)
         except (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise NotDataError(
@@ -59,19 +87,21 @@ class Member:
             ) from None
 
 
-def _limited(stream: Any, label: str) -> bytes:
+def _limited(stream: Any, label: str, most: int) -> bytes:
+    if most < MAX_BYTES:
+        return bytes(stream.read(most))
     data: bytes = stream.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise FileLimitError(f"unpacks to more than {MAX_BYTES >> 20} MiB", file=label)
     return data
 
 
-def _gunzipped(path: Path, label: str) -> bytes:
+def _gunzipped(path: Path, label: str, most: int) -> bytes:
     with path.open("rb") as stream:
         magic = stream.read(2)
         stream.seek(0)
         # told by content: an error page is also saved under the name NSE.json.gz
-        return _limited(gzip.open(stream) if magic == b"\x1f\x8b" else stream, label)
+        return _limited(gzip.open(stream) if magic == b"\x1f\x8b" else stream, label, most)
 
 
 def members(path: Path) -> Iterator[Member]:
@@ -131,14 +161,36 @@ class Recognised:
     """A file whose format is known, before its rows are read."""
 
     format: Format
-    rows: Rows
+    rows: Rows | Block
     sha256: str
     size: int
     file: str
 
     def parse(self) -> Parsed:
         """Read the rows. Raises FileNameError where the name lacks what only it can tell."""
-        return read_rows(self.rows, self.format, given=self.format.given_by_name(self.file))
+        return self.read(self.rows)
+
+    def read(self, rows: Rows | Block) -> Parsed:
+        """Read some of the rows."""
+        return read_rows(rows, self.format, given=self.format.given_by_name(self.file))
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the rows come in several pieces."""
+        return isinstance(self.rows, Block) and len(self.rows.data) > _BLOCK and self.format.can_be_cut
+
+    def pieces(self) -> Iterator[Rows | Block]:
+        """The rows in pieces that fit into memory many times over; most files are one."""
+        whole = self.rows
+        if not isinstance(whole, Block) or not self.is_cut:
+            yield whole
+            return
+        start, line = whole.start, whole.first
+        while start < len(whole.data):
+            end = whole.data.rfind(b"\n", start, start + _BLOCK) + 1 or len(whole.data)
+            yield whole.cut(start, end, line)
+            line += whole.data.count(b"\n", start, end)
+            start = end
 
 
 def read(path: Path | str, source: str | None = None) -> list[Parsed]:
@@ -158,30 +210,52 @@ def recognise(label: str, data: bytes, source: str | None = None) -> Recognised:
         raise UnknownFormatError("no file in this zip belongs to a source", file=label)
     if data.startswith((b"\x1f\x8b", b"\x89PNG", b"%PDF")):
         raise NotDataError("a packed or binary file where text is expected", file=label)
-    text = _decoded(data)
-    start = text.lstrip()[:200]
+    sha256, size = hashlib.sha256(data).hexdigest(), len(data)
+    data = _as_utf8(data)
+    start = _beginning(data)
     if start.startswith("<"):
         raise NotDataError("a web page, not data", file=label, line=1, value=start[:60], todo=_AGAIN)
+    format: Format
+    rows: Rows | Block
     if start.startswith(("{", "[")):
-        format, rows = _recognised_json(label, text, formats, named)
+        format, rows = _recognised_json(label, data.decode(), formats, named)
     else:
-        format, rows = _recognised_csv(label, text, formats, named)
-    return Recognised(format, rows, hashlib.sha256(data).hexdigest(), len(data), label)
+        format, rows = _recognised_csv(label, data, formats, named)
+    return Recognised(format, rows, sha256, size, label)
+
+
+def format_of(member: Member, source: str | None = None) -> Format:
+    """The format alone, for which the first lines of a CSV file are enough. Raises what recognise() raises."""
+    data = member.data(_PEEK)
+    if len(data) == _PEEK:
+        lines = data[: data.rfind(b"\n") + 1]
+        csv = lines.isascii() and b"\n" in lines.strip() and not _beginning(lines).startswith(("{", "[", "<", "PK"))
+        data = lines if csv else member.data()
+    return recognise(member.label, data, source).format
 
 
 _AGAIN = "The exchange or a proxy answered with an error: download the file again"
 
 
-def _decoded(data: bytes) -> str:
+def _as_utf8(data: bytes) -> bytes:
     """UTF-8 (with or without its mark), else the Windows code page that the ETF list is written in."""
+    if data.isascii():
+        return data
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16", errors="replace")
+        return data.decode("utf-16", errors="replace").encode()
     if data.startswith(b"\xef\xbb\xbf"):
-        return data.decode("utf-8-sig", errors="replace")
+        return data.decode("utf-8-sig", errors="replace").encode()
     try:
-        return data.decode("utf-8")
+        data.decode("utf-8")
     except UnicodeDecodeError:
-        return data.decode("cp1252", errors="replace")
+        return data.decode("cp1252", errors="replace").encode()
+    return data
+
+
+def _beginning(data: bytes) -> str:
+    """The first characters that are not blank."""
+    blanks = re.match(rb"\s*", data)
+    return data[blanks.end() if blanks else 0 :][:800].decode("utf-8", "ignore").lstrip()[:200]
 
 
 def _recognised_json(label: str, text: str, formats: list[Format], named: list[Format]) -> tuple[Format, Rows]:
@@ -216,47 +290,69 @@ def _error_of(document: dict[str, Any]) -> str:
     return _compact(document)[:120]
 
 
-def _recognised_csv(label: str, text: str, formats: list[Format], named: list[Format]) -> tuple[Format, Rows]:
+def _recognised_csv(label: str, data: bytes, formats: list[Format], named: list[Format]) -> tuple[Format, Rows | Block]:
     expected = named or (formats if len({format.source for format in formats}) == 1 else [])
-    lines = text.split("\n")
-    if lines[-1] == "":
-        lines.pop()
-    if "\r" in text:
-        lines = [line.removesuffix("\r") for line in lines]
-    numbers = [place for place, line in enumerate(lines, start=1) if line.strip()]
-    if len(numbers) != len(lines):
-        lines = [line for line in lines if line.strip()]
-    if not lines:
-        return _empty(label, expected), Rows([], [])
-    if (longest := max(map(len, lines))) > _MAX_LINE:
-        line = numbers[[len(text) for text in lines].index(longest)]
-        raise FileLimitError(f"a line of {longest:,} characters", file=label, line=line)
-    if _no_records(lines[0]):
+    _require_short_lines(data, label)
+    top, number, start = _next_line(data, 1, 0)
+    if not top or _no_records(top):
         return _empty(label, expected), Rows([], [])
 
-    header = split_line(lines[0]) or []
+    header = split_line(top) or []
     for format in expected:
         if not format.has_header:
             if len(header) == len(format.columns) and parse_day(header[-1].strip()):
-                return format, Rows(lines, numbers)
+                return format, Block(data, 1, None)
             if named:
                 raise HeaderError(
                     f"{format.source} has {len(format.columns)} columns, the last of them a day, and no header",
                     file=label,
-                    line=numbers[0],
-                    value=lines[0],
+                    line=number,
+                    value=top,
                 )
-    fitting = [
-        format for format in formats if format.records is None and format.missing_and_unknown(header) == ([], [])
-    ]
-    chosen = _chosen(label, lines[0], numbers[0], header, fitting, expected)
-    rows = Rows(lines[1:], numbers[1:], header=lines[0])
-    if chosen.may_be_empty and any(map(_no_records, rows.raw)):
+    fitting = [format for format in formats if format.name in _fitting(top)]
+    chosen = _chosen(label, top, number, header, fitting, expected)
+    if chosen.may_be_empty and re.search(rb"no records", data, re.IGNORECASE):
+        rows = Block(data[start:], number + 1, top).rows()
         kept = [place for place, line in enumerate(rows.raw) if not _no_records(line)]
-        rows = Rows([rows.raw[place] for place in kept], [rows.lines[place] for place in kept], rows.header)
-    if not rows.raw and not chosen.may_be_empty:
+        return chosen, Rows([rows.raw[place] for place in kept], [rows.lines[place] for place in kept], top)
+    if not _next_line(data, number + 1, start)[0]:
+        if chosen.may_be_empty:
+            return chosen, Rows([], [], top)
         raise EmptyFileError(f"a header and no rows; {chosen.source} always has some", file=label, todo=_AGAIN)
-    return chosen, rows
+    return chosen, Block(data, number + 1, top, start)
+
+
+@lru_cache(maxsize=256)
+def _fitting(header: str) -> frozenset[str]:
+    """The formats that such a header line fits exactly; the files of years have the same few."""
+    cells = split_line(header) or []
+    return frozenset(f.name for f in FORMATS if f.records is None and f.missing_and_unknown(cells) == ([], []))
+
+
+def _require_short_lines(data: bytes, label: str) -> None:
+    """Raises FileLimitError where a line is longer than any of the exchange's."""
+    start = 0
+    while len(data) - start > _MAX_LINE:
+        end = data.rfind(b"\n", start, start + _MAX_LINE + 1)
+        if end < 0:
+            end = data.find(b"\n", start)
+            line = data.count(b"\n", 0, start) + 1
+            raise FileLimitError(
+                f"a line of {(end if end >= 0 else len(data)) - start:,} characters", file=label, line=line
+            )
+        start = end + 1
+
+
+def _next_line(data: bytes, number: int, start: int) -> tuple[str, int, int]:
+    """The first line at or after `start` that is not blank, its number, and where the next one starts; "" for none."""
+    while start < len(data):
+        end = data.find(b"\n", start)
+        end = len(data) if end < 0 else end
+        line = data[start:end].decode()
+        if line.strip():
+            return line.removesuffix("\r"), number, end + 1
+        number, start = number + 1, end + 1
+    return "", number, start
 
 
 def _no_records(line: str) -> bool:

@@ -17,7 +17,7 @@ from screener_data.errors import FileNameError, Reason
 from screener_data.loaders.spelling import parse_day
 from screener_data.models import Base
 
-__all__ = ["Column", "Format", "Merge", "Skip", "fold", "number", "text", "trading_day", "whole"]
+__all__ = ["Column", "Format", "Merge", "Ratio", "Skip", "fold", "number", "text", "trading_day", "whole"]
 
 _NOT_LETTERS = re.compile(r"[^a-z0-9]+")
 
@@ -80,6 +80,29 @@ class Skip:
     unless: bool = False
 
 
+@dataclass(frozen=True)
+class Ratio:
+    """A column computed from others of the row: times · (of − less) ÷ to, rounded half away from zero as stored.
+
+    NULL without a divisor, and where the result is not below `limit`, which is what the column holds.
+    """
+
+    of: str
+    to: str
+    limit: str
+    less: str | None = None
+    times: int = 1
+
+    @property
+    def sql(self) -> str:
+        """As the database computes it."""
+        above = f"({self.of} - {self.less})" if self.less else self.of
+        ratio = (
+            f"{self.times} * {above} / NULLIF({self.to}, 0)" if self.times != 1 else f"{above} / NULLIF({self.to}, 0)"
+        )
+        return f"CASE WHEN abs({ratio}) < {self.limit} THEN {ratio} END"
+
+
 class Merge(Enum):
     """How rows meet those already stored."""
 
@@ -103,8 +126,8 @@ class Format:
     skips: tuple[Skip, ...] = ()
     key: tuple[str, ...] = ()
     merge: Merge = Merge.BY_KEY
-    #: Columns computed by the database from the others, as SQL over columns of the file.
-    derived: Mapping[str, str] = field(default_factory=dict)
+    #: Columns computed from the others, as a ratio or as SQL over columns of the file.
+    derived: Mapping[str, str | Ratio] = field(default_factory=dict)
     #: SQL that ranks rows of one key within a file: the lowest is kept, higher ones are skipped.
     preference: str | None = None
     #: A condition on the stored row `t` under which it outranks this source; only `fills` are then updated.
@@ -200,6 +223,15 @@ class Format:
             case Integer():
                 return None, 9
         return None, 15  # a helper number: whatever is computed from it must fit, too
+
+    def derived_sql(self) -> dict[str, str]:
+        """The computed columns as the database computes them."""
+        return {name: rule.sql if isinstance(rule, Ratio) else rule for name, rule in self.derived.items()}
+
+    @property
+    def can_be_cut(self) -> bool:
+        """Whether parts of a file can be read by themselves: no totals over all of its rows."""
+        return self.totals is None
 
     @property
     def stored(self) -> list[str]:

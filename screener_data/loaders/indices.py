@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from screener_data.errors import Reason
-from screener_data.loaders.bhavcopy import change_pct
+from screener_data.loaders.bhavcopy import CHANGE_PCT, change_pct
 from screener_data.loaders.format import Format, Skip, number, text, trading_day
 from screener_data.models import OHLCVDaily
 
@@ -62,7 +62,7 @@ PR = Format(
     ignored=("NET_TRDVAL", "NET_TRDQTY", "IND_SEC", "CORP_IND", "TRADES"),
     # the file also lists every security under its company's name; market Y are the indices themselves
     skips=(Skip(Reason.NOT_AN_INDEX, "market", frozenset({"Y"}), unless=True), _NO_PRICES),
-    derived={"symbol": _SYMBOL, "change_pct": change_pct("close", "prev_close")},
+    derived={"symbol": _SYMBOL, "change_pct": CHANGE_PCT},
     registers=_REGISTER,
 )
 

@@ -9,24 +9,27 @@ import csv
 import datetime as dt
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyarrow import csv as arrow_csv
 
 from screener_data.errors import Reason
 from screener_data.loaders.format import Column, Format, fold
 from screener_data.loaders.spelling import fast_number, parse_day, plain_number
 
-__all__ = ["Parsed", "Rejected", "Rows", "read_rows"]
+__all__ = ["Block", "Parsed", "Rejected", "Rows", "read_rows"]
 
 # NUL, the sign that stands for NUL in the quarantine, and the sign for a byte that no encoding knows
 _NOT_TEXT = "[\x00\u2400\ufffd]"
+_PLAIN_LENGTH = 20
 _DUMP = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -50,6 +53,76 @@ class Rows:
     lines: list[int]
     header: str | None = None  # None: headerless, or JSON
 
+    def by_line(self) -> Mapping[int, str]:
+        """The text of each row by its line."""
+        return dict(zip(self.lines, self.raw, strict=True))
+
+
+@dataclass(frozen=True)
+class Block:
+    """Whole lines of a CSV file before they are read, as UTF-8, with the number of the first of them.
+
+    Lines before `start` do not belong to it: a copy of a large file without its header would be its size in memory.
+    """
+
+    data: bytes
+    first: int
+    header: str | None
+    start: int = 0
+
+    def cut(self, start: int, end: int, first: int) -> Block:
+        """A part of it, from line `first` on."""
+        return Block(self.data[start:end], first, self.header)
+
+    def rows(self) -> Rows:
+        """One row per line; blank lines are none."""
+        lines = self.data.decode().split("\n")
+        kept = [place for place, line in enumerate(lines) if line.strip()]
+        return Rows([lines[place].removesuffix("\r") for place in kept], [self.first + k for k in kept], self.header)
+
+    def by_line(self) -> Mapping[int, str]:
+        """The text of each row by its line: split when it is asked for, since most rows are fine."""
+        return _Lines(self)
+
+    def is_plain(self) -> bool:
+        """Whether each line is a row that can be cut at its commas: no quotes, blank lines or old Mac line ends."""
+        data = self.data
+        return not (
+            b'"' in data
+            or b"\n\n" in data
+            or data.startswith((b"\n", b"\r"))
+            or (b"\r" in data and (b"\n\r" in data or data.count(b"\r") != data.count(b"\r\n")))
+        )
+
+
+class _Lines(Mapping[int, str]):
+    def __init__(self, block: Block) -> None:
+        self._block = block
+
+    @cached_property
+    def _split(self) -> Mapping[int, str]:
+        return self._block.rows().by_line()
+
+    @cached_property
+    def _ends(self) -> np.ndarray:
+        return np.append(np.flatnonzero(np.frombuffer(self._block.data, np.uint8) == ord("\n")), len(self._block.data))
+
+    def __getitem__(self, line: int) -> str:
+        place = line - self._block.first
+        if not 0 <= place < len(self._ends):
+            raise KeyError(line)
+        start = self._ends[place - 1] + 1 if place else 0
+        text = self._block.data[start : self._ends[place]].decode()
+        if not text.strip():
+            raise KeyError(line)
+        return text.removesuffix("\r")
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._split)
+
+    def __len__(self) -> int:
+        return len(self._split)
+
 
 @dataclass
 class Parsed:
@@ -65,6 +138,7 @@ class Parsed:
     skipped: Counter[str] = field(default_factory=Counter)
     notes: dict[str, Any] = field(default_factory=dict)
     header: str | None = None
+    all_text: bool = False  # surely without signs for bytes that are no characters
 
     def frame(self) -> pd.DataFrame:
         """The rows that passed, as text, one column per target column, indexed by file line."""
@@ -72,16 +146,19 @@ class Parsed:
         return frame.set_index(pd.Index(self.lines, name="line"))
 
 
-def read_rows(rows: Rows, format: Format, *, given: dict[str, str] | None = None) -> Parsed:
+def read_rows(rows: Rows | Block, format: Format, *, given: dict[str, str] | None = None) -> Parsed:
     """Split, clean and check rows. Nothing is lost: each row is in a column, rejected or skipped."""
-    parsed = Parsed(format, {}, np.empty(0, np.int32), {}, read=0, given=given or {}, header=rows.header)
-    parsed.raw = dict(zip(rows.lines, rows.raw, strict=True))
-    parsed.read = len(rows.raw)
-    lines = np.array(rows.lines, dtype=np.int32)
-    if format.records is not None:
-        cells, lines = _json_cells(rows, lines, parsed)
+    if isinstance(rows, Block) and rows.start:
+        rows = rows.cut(rows.start, len(rows.data), rows.first)
+    parsed = Parsed(format, {}, np.empty(0, np.int32), rows.by_line(), read=0, given=given or {}, header=rows.header)
+    if isinstance(rows, Block) and rows.is_plain():
+        parsed.all_text = rows.data.isascii() and b"\0" not in rows.data
+        cells, lines = _plain_cells(rows, parsed)
     else:
-        cells, lines = _csv_cells(rows, lines, parsed)
+        rows = rows.rows() if isinstance(rows, Block) else rows
+        parsed.read = len(rows.raw)
+        lines = np.array(rows.lines, dtype=np.int32)
+        cells, lines = (_csv_cells if format.records is None else _json_cells)(rows, lines, parsed)
     if format.totals is not None and (difference := format.totals({k: v.to_pylist() for k, v in cells.items()})):
         parsed.notes["totals_differ"] = difference
     cells, lines = _without_skipped(cells, lines, parsed)
@@ -130,14 +207,66 @@ def _csv_cells(rows: Rows, lines: np.ndarray, parsed: Parsed) -> tuple[dict[str,
             cells[column.to] = pa.nulls(len(lines), pa.large_string())
         else:
             cells[column.to] = _cleaned(pc.list_element(parts, place), column)
-    if rows.header is not None:
-        first = next(column for column in format.columns if fold(column.header) in position)
-        printed = header[position[fold(first.header)]].strip()
-        repeated = _mask(pc.match_substring(cells[first.to], printed, ignore_case=True))
-        for again in np.flatnonzero(repeated):
-            repeated[again] = fold(parsed.raw[int(lines[again])]) == fold(rows.header)
-        cells, lines = _skip(cells, lines, repeated, Reason.REPEATED_HEADER, parsed)
-    return cells, lines
+    return _without_headers(cells, lines, parsed)
+
+
+def _plain_cells(block: Block, parsed: Parsed) -> tuple[dict[str, pa.Array], np.ndarray]:
+    """As _csv_cells, with Arrow's reader: for lines without quotes it cuts the same cells, ten times as fast."""
+    format = parsed.format
+    header = split_line(block.header) or [] if block.header is not None else [c.header for c in format.columns]
+    place_of = {fold(cell): str(place) for place, cell in reversed(list(enumerate(header)))}
+    odd: list[int] = []
+
+    def skip(row: Any) -> str:
+        odd.append(row.number - 1)
+        return "skip"
+
+    table = arrow_csv.read_csv(
+        pa.BufferReader(block.data),
+        arrow_csv.ReadOptions(
+            use_threads=False, block_size=len(block.data) + 1, column_names=[str(k) for k in range(len(header))]
+        ),
+        arrow_csv.ParseOptions(quote_char=False, ignore_empty_lines=False, invalid_row_handler=skip),
+        arrow_csv.ConvertOptions(
+            include_columns=sorted({place_of[fold(c.header)] for c in format.columns if fold(c.header) in place_of}),
+            column_types={place: pa.large_string() for place in place_of.values()},
+            strings_can_be_null=False,
+        ),
+    ).combine_chunks()
+    parsed.read = table.num_rows + len(odd)
+    lines = np.arange(block.first, block.first + parsed.read, dtype=np.int32)
+    keep = np.ones(len(lines), bool)
+    keep[odd] = False
+    cells = {
+        column.to: _cleaned(table[place_of[fold(column.header)]].combine_chunks(), column)
+        if fold(column.header) in place_of
+        else pa.nulls(table.num_rows, pa.large_string())
+        for column in format.columns
+    }
+    if odd:
+        texts = [parsed.raw.get(line) for line in lines[odd].tolist()]
+        rest = [(text, line) for text, line in zip(texts, lines[odd].tolist(), strict=True) if text is not None]
+        parsed.read -= len(odd) - len(rest)
+        others = Rows([text for text, _ in rest], [line for _, line in rest], block.header)
+        mended, their_lines = _csv_cells(others, np.array(others.lines, np.int32), parsed)
+        if len(their_lines):
+            cells = {name: pa.concat_arrays([column, mended[name]]) for name, column in cells.items()}
+        lines = np.concatenate([lines[keep], their_lines])
+    return _without_headers(cells, lines, parsed)
+
+
+def _without_headers(
+    cells: dict[str, pa.Array], lines: np.ndarray, parsed: Parsed
+) -> tuple[dict[str, pa.Array], np.ndarray]:
+    """Leave out rows that repeat the header: files that were put together by hand have them."""
+    if parsed.header is None:
+        return cells, lines
+    names = {fold(cell): cell.strip() for cell in split_line(parsed.header) or []}
+    first = next(column for column in parsed.format.columns if fold(column.header) in names)
+    repeated = _mask(pc.match_substring(cells[first.to], names[fold(first.header)], ignore_case=True))
+    for again in np.flatnonzero(repeated):
+        repeated[again] = fold(parsed.raw[int(lines[again])]) == fold(parsed.header)
+    return _skip(cells, lines, repeated, Reason.REPEATED_HEADER, parsed)
 
 
 def split_line(line: str) -> list[str] | None:
@@ -204,7 +333,8 @@ def _cleaned(cells: pa.Array, column: Column) -> pa.Array:
     cells = pc.utf8_trim_whitespace(cells)
     if column.upper:
         cells = pc.utf8_upper(cells)
-    return pc.if_else(pc.is_in(cells, pa.array(["", *column.nulls], pa.large_string())), None, cells)
+    none = pc.is_in(cells, pa.array(["", *column.nulls], pa.large_string()))
+    return pc.if_else(none, None, cells) if pc.any(none).as_py() else cells
 
 
 # --- what is out of scope -------------------------------------------------------------------------------------------
@@ -214,9 +344,10 @@ def _without_skipped(
     cells: dict[str, pa.Array], lines: np.ndarray, parsed: Parsed
 ) -> tuple[dict[str, pa.Array], np.ndarray]:
     """Leave out blank rows and what the declaration says is out of scope, counting each."""
-    blank = np.ones(len(lines), bool)
+    blank = np.full(len(lines), all(column.null_count for column in cells.values()))
     for column in cells.values():
-        blank &= _mask(pc.is_null(column))
+        if blank.any():
+            blank &= _mask(pc.is_null(column))
     if blank.any():  # a row can hold text in columns that we do not read: then it is not blank
         for place in np.flatnonzero(blank):
             blank[place] = not parsed.raw[int(lines[place])].strip(' ,"\t\r')
@@ -243,7 +374,8 @@ def _kept(cells: dict[str, pa.Array], lines: np.ndarray, mask: np.ndarray) -> tu
 
 
 def _mask(array: pa.Array) -> np.ndarray:
-    return np.array(pc.fill_null(array, False).to_numpy(zero_copy_only=False), dtype=bool)
+    known = pc.fill_null(array, False) if array.null_count else array
+    return np.array(known.to_numpy(zero_copy_only=False), dtype=bool)
 
 
 # --- what breaks a rule ---------------------------------------------------------------------------------------------
@@ -266,28 +398,29 @@ def _checked(cells: dict[str, pa.Array], lines: np.ndarray, parsed: Parsed) -> t
 def _check(cells: pa.Array, column: Column, parsed: Parsed) -> tuple[pa.Array, dict[int, tuple[Reason, str]]]:
     """One column's cells as the server takes them, and the problems by place."""
     problems: dict[int, tuple[Reason, str]] = {}
-    if column.required:
+    if column.required and cells.null_count:
         for place in np.flatnonzero(_mask(pc.is_null(cells))):
             problems[int(place)] = (Reason.MISSING_VALUE, f"{column.header.strip()} is empty")
     width, digits = parsed.format.limits(column)
     if column.python is str:
-        problems |= _text_problems(cells, column, width)
+        problems |= _text_problems(cells, column, width, parsed)
+        return cells, problems
+    if column.python in (int, float) and _all_plain(cells, column, digits):
         return cells, problems
     # dates and odd numbers: few different ones, each looked at once
     fast = _mask(pc.match_substring_regex(cells, fast_number(digits))) if column.python in (int, float) else None
     if fast is not None:
         if column.python is int:
             fast &= ~_mask(pc.match_substring(cells, "."))
-        if column.sign is not None:
-            fast &= _mask(pc.match_substring_regex(cells, "[1-9]")) | (column.sign == "nonnegative")
+        if column.sign == "positive":
+            fast &= _surely_positive(cells)
     rest = np.flatnonzero(_mask(pc.is_valid(cells)) & (~fast if fast is not None else True))
     if not len(rest):
         return cells, problems
     encoded = cells.take(pa.array(rest)).dictionary_encode()
     answers = [_one_cell(cell, column, digits, parsed) for cell in encoded.dictionary.to_pylist()]
     codes = encoded.indices.to_numpy()
-    values = np.array(cells.to_numpy(zero_copy_only=False), dtype=object)
-    values[rest] = np.array([answer[0] for answer in answers], dtype=object)[codes]
+    read = pa.array([answer[0] for answer in answers], pa.large_string()).take(encoded.indices)
     bad = np.array([answer[1] is not None for answer in answers])[codes]
     for place, code in zip(rest[bad].tolist(), codes[bad].tolist(), strict=True):
         reason, detail = answers[code][1:]
@@ -300,22 +433,51 @@ def _check(cells: pa.Array, column: Column, parsed: Parsed) -> tuple[pa.Array, d
             parsed.notes[f"scientific_notation: {column.header.strip()}"] = (
                 f"{scientific} different values lost digits when the file was saved by a spreadsheet"
             )
-    return pa.array(values, pa.large_string()), problems
+    if len(rest) == len(cells):
+        return read, problems
+    looked_at = np.zeros(len(cells), bool)
+    looked_at[rest] = True
+    return pc.replace_with_mask(cells, pa.array(looked_at), read), problems
 
 
-def _text_problems(cells: pa.Array, column: Column, width: int | None) -> dict[int, tuple[Reason, str]]:
+def _all_plain(cells: pa.Array, column: Column, digits: int | None) -> bool:
+    """Whether all cells are plain numbers of the column's range: then none of them has to be looked at."""
+    _, _, text = cells.buffers()
+    if text is None or cells.offset or cells.null_count == len(cells):
+        return False
+    dot = b"" if column.python is int else b"."
+    others = text.to_pybytes().translate(None, b"0123456789" + dot)
+    if others or pc.max(pc.binary_length(cells)).as_py() > _PLAIN_LENGTH:
+        return False
+    try:
+        least, most = pc.min_max(cells.cast(pa.float64())).as_py().values()
+    except pa.ArrowInvalid:
+        return False  # two points in a number, or a point alone
+    return most < 10.0 ** ((digits or 19) - 1) and (least > 0 or column.sign != "positive")
+
+
+def _surely_positive(cells: pa.Array) -> np.ndarray:
+    """Of plain numbers, those that hold a digit other than zero. Most do not begin with a zero."""
+    sure = ~_mask(pc.match_substring_regex(cells, "^[0.]"))
+    unsure = np.flatnonzero(~sure)
+    sure[unsure] = _mask(pc.match_substring_regex(cells.take(pa.array(unsure)), "[1-9]"))
+    return sure
+
+
+def _text_problems(cells: pa.Array, column: Column, width: int | None, parsed: Parsed) -> dict[int, tuple[Reason, str]]:
     problems: dict[int, tuple[Reason, str]] = {}
     if column.pattern is not None:
         fits = pc.match_substring_regex(cells, f"^(?:{column.pattern})$")
         for place in np.flatnonzero(_mask(pc.invert(fits))):
             detail = f"{_shown(cells[int(place)].as_py())} does not match {column.pattern}"
             problems[int(place)] = (Reason.BAD_PATTERN, detail)
-    if width is not None:
+    if width is not None and (pc.max(pc.binary_length(cells)).as_py() or 0) > width:
         for place in np.flatnonzero(_mask(pc.greater(pc.utf8_length(cells), width))):
             detail = f"{_shown(cells[int(place)].as_py())} is longer than {width} characters"
             problems[int(place)] = (Reason.TOO_LONG, detail)
-    for place in np.flatnonzero(_mask(pc.match_substring_regex(cells, _NOT_TEXT))):
-        problems[int(place)] = (Reason.BAD_CHARACTER, "a byte that is no character")
+    if not parsed.all_text:
+        for place in np.flatnonzero(_mask(pc.match_substring_regex(cells, _NOT_TEXT))):
+            problems[int(place)] = (Reason.BAD_CHARACTER, "a byte that is no character")
     return problems
 
 

@@ -21,7 +21,7 @@ from screener_data.columns import (
 )
 from screener_data.models.base import Base, BigKey, CreatedAt
 
-__all__ = ["ListedSecurity", "LoadFile", "NameChange", "Reject", "SymbolChange", "SymbolHistory"]
+__all__ = ["ListedSecurity", "LoadFile", "NameChange", "OutsideWrite", "Reject", "SymbolChange", "SymbolHistory"]
 
 
 class LoadFile(Base):
@@ -38,6 +38,12 @@ class LoadFile(Base):
             name="ck_load_files_nothing_is_silent",
         ),
         CheckConstraint("least(inserted, updated, unchanged, rejected, skipped) >= 0", name="ck_load_files_counts"),
+        Index(
+            "ix_load_files_changed_days",
+            text("daterange(first_day, last_day, '[]')"),
+            postgresql_using="gist",
+            postgresql_where=text("inserted + updated > 0"),
+        ),
     )
 
     id: Mapped[BigKey]
@@ -59,8 +65,34 @@ class LoadFile(Base):
     error: Mapped[AnyText | None]
     header: Mapped[AnyText | None] = mapped_column(comment="the file's own header row, for replays")
     loader_version: Mapped[Text50 | None]
+    run: Mapped[LongCount | None] = mapped_column(comment="the first load of the same run, whose lock tells it lives")
+    target: Mapped[Text50 | None] = mapped_column(comment="the table that the rows went to")
+    first_day: Mapped[Day | None]
+    last_day: Mapped[Day | None]
+    outside_writes: Mapped[LongCount | None] = mapped_column(comment="as many had touched the target before this load")
+    stamp: Mapped[AnyText | None] = mapped_column(
+        index=True, comment="where the file lies and since when, as git sees it"
+    )
+    known_from: Mapped[LongCount | None] = mapped_column(
+        ForeignKey("load_files.id"), index=True, comment="the load of the same bytes that these counts are from"
+    )
     started_at: Mapped[CreatedAt]
     finished_at: Mapped[dt.datetime | None] = mapped_column(DateTime)
+
+
+class OutsideWrite(Base):
+    """One row is one statement that wrote past the loader to a table that loads compare with. Key: id.
+
+    Source: triggers, see the third migration.
+
+    While there is no new one, and no later load changed the same days, a file of known bytes need not be loaded again.
+    """
+
+    __tablename__ = "outside_writes"
+
+    id: Mapped[BigKey]
+    table_name: Mapped[Text50] = mapped_column(index=True)
+    created_at: Mapped[CreatedAt]
 
 
 class Reject(Base):
