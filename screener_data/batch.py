@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import psycopg2
 import pyarrow as pa
-from sqlalchemy import Connection, Engine, RootTransaction, text
+from sqlalchemy import Connection, RootTransaction, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from screener_data.database.bulk import (
@@ -141,6 +141,7 @@ class Batch:
             close_loads(self.connection, [file.account for file in self.files], more_follow=more_follow)
             assert self._transaction is not None  # noqa: S101
             self._transaction.commit()
+            self._transaction = None
         except (_SharedKeyError, SQLAlchemyError, psycopg2.Error) as error:
             self._break(error)
         except BaseException:
@@ -150,22 +151,23 @@ class Batch:
     def abandon(self) -> None:
         """Undo everything."""
         self._indexes.pop_all()  # what they would build is undone with the rest
-        if self._transaction is not None:
+        transaction, self._transaction = self._transaction, None
+        if transaction is not None:
             if is_lost(self.connection):
                 self.connection.invalidate()
-            self._transaction.rollback()
+            transaction.rollback()
 
     def _break(self, error: Exception) -> None:
         self.broken = error
         self.abandon()
 
-    def fail(self, engine: Engine) -> None:
+    def fail(self) -> None:
         """Close the accounts of a broken batch as failures."""
         error = self.broken
         why = str(error) if isinstance(error, FileError) else f"the database refused: {reason_of(error or Exception())}"
         for file in self.files:
             file.account.failed(file.account.error or why)
-        close_failed(engine, [file.account for file in self.files])
+        close_failed(self.connection, [file.account for file in self.files])
 
     # --- the beginning ----------------------------------------------------------------------------------------------
 

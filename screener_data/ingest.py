@@ -28,13 +28,15 @@ from screener_data.ledger import (
     LoadResult,
     close_failed,
     close_killed_loads,
+    forget_loads,
+    is_last_log,
     known_files,
     open_loads,
     run_of_loads,
     settle_known,
 )
 from screener_data.loaders import FORMATS, Member, Parsed, Rows, format_named, members, read_rows
-from screener_data.loaders.files import Recognised, format_of, recognise, source_by_name
+from screener_data.loaders.files import Recognised, files, format_of, is_zip, recognise, source_by_name, stamp_of
 from screener_data.loaders.format import Merge
 from screener_data.loaders.reader import Block
 from screener_data.loaders.sources import require_source
@@ -42,7 +44,7 @@ from screener_data.loaders.sources import require_source
 __all__ = ["LoadResult", "load", "replay"]
 
 _UNKNOWN = "unknown"
-_OPENED_AT_ONCE = 100
+_RANK = {format.name: rank for rank, format in enumerate(FORMATS)}
 _READ_AHEAD = 32  # small files; a large one is read in its turn, in pieces
 _PIECES_AHEAD = 2
 _log = logging.getLogger(__name__)
@@ -70,7 +72,7 @@ def load(
     with run_of_loads(engine) as connection:
         plan = _planned(connection, paths, source)
         bar = tqdm(total=len(plan), unit="file", desc="load", disable=len(plan) < 3 or not sys.stderr.isatty())
-        with bar, closing(_loaded(engine, connection, plan, source)) as loaded:
+        with bar, closing(_loaded(connection, plan, source)) as loaded:
             rows = 0
             for result in loaded:
                 results.append(result)
@@ -95,43 +97,59 @@ class _Planned:
 
 def _planned(connection: Connection, paths: list[Path], source: str | None) -> list[_Planned]:
     """Lists before what refers to them, else by path. Only the rank is kept of a file, not its rows."""
-    found = {path: [(member, member.stamp()) for member in members(path)] for path in paths}
-    stamps = [stamp for inside in found.values() for _, stamp in inside]
+    found = {path: [entry for file in files(path) for entry in _stamped(file)] for path in paths}
     with connection.begin():
-        known = known_files(connection, stamps, source)
+        known = known_files(connection, [stamp for entries in found.values() for _, stamp in entries], source)
     plan: list[_Planned] = []
-    for path, inside in found.items():
-        ranked = [_ranked(member, stamp, known.get(stamp or ""), source) for member, stamp in inside]
-        kept = [planned for planned in ranked if planned is not None]
-        if not kept and path.is_dir():
+    for path, entries in found.items():
+        inside: list[_Planned] = []
+        for member, stamp in entries:
+            if load := known.get(stamp or ""):
+                inside.append(_Planned(member, stamp, _RANK[load.format], load))
+            else:
+                inside += _ranked(member, stamp, source)
+        if not inside and path.is_dir():
             raise UsageError(f"{path}: no .csv, .json, .gz or .zip in this folder")
-        plan += kept or [_Planned(Member(str(path), path.name, path))]
+        plan += inside or [_Planned(Member.of(path))]
     return sorted(plan, key=lambda planned: planned.rank)
 
 
-def _ranked(member: Member, stamp: str | None, known: Known | None, source: str | None) -> _Planned | None:
-    """A file's place in the order; None for one in an archive that no source reads."""
+def _stamped(file: Path) -> list[tuple[Member, str | None]]:
+    """A file, or what is in a zip, with its stamp. Whether another file is a zip is not looked up yet."""
+    stamp = stamp_of(file)
+    if file.suffix.lower() == ".zip":
+        return [(member, f"{stamp}!{member.inside}" if stamp and member.inside else None) for member in members(file)]
+    return [(Member.of(file), stamp)]
+
+
+def _ranked(member: Member, stamp: str | None, source: str | None) -> list[_Planned]:
+    """A file's place in the order; none for one in an archive that no source reads."""
+    if (
+        member.inside is None
+        and is_zip(member.path)
+        and (inside := [each for each in members(member.path) if each.inside])
+    ):
+        return [planned for each in inside for planned in _ranked(each, None, source)]
     try:
-        format = format_named(known.format) if known else format_of(member, source)
+        return [_Planned(member, stamp, _RANK[format_of(member, source).name])]
     except FileError as error:
         if isinstance(error, UnknownFormatError) and member.inside is not None:
             _log.info("passed over, no source reads it: %s", member.label)
-            return None
-        return _Planned(member, stamp)  # loading it says why, and logs it
-    return _Planned(member, stamp, FORMATS.index(format), known)
+            return []
+        return [_Planned(member, stamp)]  # loading it says why, and logs it
 
 
 # --- from the plan to results ---------------------------------------------------------------------------------------
 
 
-def _loaded(engine: Engine, connection: Connection, plan: list[_Planned], source: str | None) -> Generator[LoadResult]:
+def _loaded(connection: Connection, plan: list[_Planned], source: str | None) -> Generator[LoadResult]:
     """The results of the planned files, in their order but for those whose bytes were known in vain."""
     groups = [list(group) for _, group in groupby(plan, key=lambda planned: planned.known is not None)]
     for place, group in enumerate(groups, start=1):
         if group[0].known is not None:
             settled, group = _settled(connection, group, source)
             yield from settled
-        yield from _stored(engine, connection, group, source, more_follow=place < len(groups))
+        yield from _stored(connection, group, source, more_follow=place < len(groups))
 
 
 def _settled(
@@ -139,81 +157,77 @@ def _settled(
 ) -> tuple[list[LoadResult], list[_Planned]]:
     """Files whose rows surely stand as they were stored have their results; the others are left."""
     started = time.monotonic()
-    formats = {format_named(planned.known.format).name for planned in group if planned.known}
+    known = {planned.stamp or "": planned.known for planned in group}
+    formats = {each.format for each in known.values() if each}
     with connection.begin():
         lock_tables(connection, [format_named(name) for name in formats])
-        known = known_files(connection, [planned.stamp for planned in group], source)
-        proved = [planned for planned in group if planned.stamp in known and known[planned.stamp].proved]
-        if not proved:
-            return [], group
-        loads = [known[planned.stamp] for planned in proved if planned.stamp]
-        elapsed = int((time.monotonic() - started) * 1000)
-        results = settle_known(connection, loads, [planned.member.label for planned in proved], elapsed)
-    surely = set(proved)
-    return results, [planned for planned in group if planned not in surely]
+        if not all(is_last_log(connection, log) for log in {each.last_log for each in known.values() if each}):
+            known = dict(known_files(connection, list(known), source))  # what was loaded since may have touched them
+        loads = {planned: each for planned in group if (each := known.get(planned.stamp or "")) and each.proved}
+        if loads:
+            elapsed = int((time.monotonic() - started) * 1000)
+            files = [planned.member.label for planned in loads]
+            results = settle_known(connection, list(loads.values()), files, elapsed)
+    return (results if loads else []), [planned for planned in group if planned not in loads]
 
 
 def _stored(
-    engine: Engine, connection: Connection, group: Sequence[_Planned], source: str | None, *, more_follow: bool
+    connection: Connection, group: Sequence[_Planned], source: str | None, *, more_follow: bool
 ) -> Iterator[LoadResult]:
     """Read files ahead, and store them batch by batch. What was begun is closed, whatever happens."""
-    opened: dict[int | None, Account] = {}
+    if not group:
+        return
+    accounts = [_account(planned, source) for planned in group]
+    open_loads(connection, accounts)
+    opened = {account.load_id: account for account in accounts}
     batch = Batch(connection)
     try:
-        with engine.connect() as other, closing(_read_ahead(connection, other, group, source, opened)) as files:
+        with closing(_read_ahead(group, accounts, source)) as files:
             for file in chain(files, [None]):
                 if batch.files and (file is None or not batch.takes(file)):
-                    done, batch = batch, Batch(connection)
-                    for account in _finished(engine, done, more_follow=more_follow or file is not None):
+                    for account in _finished(batch, more_follow=more_follow or file is not None):
                         del opened[account.load_id]
                         yield account.result()
-                    if any(each.format and each.format.merge is Merge.SECURITIES for each in done.files):
-                        _replay_arrived(engine, connection)
+                    if any(each.format and each.format.merge is Merge.SECURITIES for each in batch.files):
+                        _replay_arrived(connection)
+                    batch = Batch(connection)
                 if file is not None:
                     batch.add(file)
     except BaseException as error:
         batch.abandon()
-        for account in opened.values():
+        begun = {file.account.load_id for file in batch.files}
+        forget_loads(connection, [account for account in opened.values() if account.load_id not in begun])
+        stopped = [file.account for file in batch.files if file.account.load_id in opened]
+        for account in stopped:
             account.failed(f"stopped by {type(error).__name__}: {error}")
-        close_failed(engine, list(opened.values()))
+        close_failed(connection, stopped)
         raise
 
 
-def _finished(engine: Engine, batch: Batch, *, more_follow: bool = False) -> Iterator[Account]:
+def _finished(batch: Batch, *, more_follow: bool = False) -> Iterator[Account]:
     """Close a batch. One that the database refuses is tried again, file by file, by way of the staging table."""
     batch.finish(more_follow=more_follow)
     if batch.broken is None:
         yield from [file.account for file in batch.files]
         return
     if not batch.direct or batch.connection.invalidated:
-        batch.fail(engine)
+        batch.fail()
         yield from [file.account for file in batch.files]
         return
     _log.info("%d files are stored one by one: %s", len(batch.files), batch.broken)
     for file in batch.files:
         alone = Batch(batch.connection, direct=False, complete=batch.complete)
         alone.add(file.again(file.account.anew()))
-        yield from _finished(engine, alone)
+        yield from _finished(alone)
 
 
-def _read_ahead(
-    connection: Connection,
-    other: Connection,
-    group: Sequence[_Planned],
-    source: str | None,
-    opened: dict[int | None, Account],
-) -> Generator[File]:
+def _read_ahead(group: Sequence[_Planned], accounts: list[Account], source: str | None) -> Generator[File]:
     """The files, read in another thread while earlier ones are stored. Large ones are read in their turn."""
 
     def reads() -> Iterator[Callable[[], Callable[[], File]]]:
-        for start in range(0, len(group), _OPENED_AT_ONCE):
-            part = group[start : start + _OPENED_AT_ONCE]
-            accounts = [_account(planned, source) for planned in part]
-            open_loads(connection, other, accounts)
-            opened.update({account.load_id: account for account in accounts})
-            for planned, account in zip(part, accounts, strict=True):
-                read = partial(_read, planned.member, source, account)
-                yield partial(_itself, read) if planned.member.is_large else partial(_done, read)
+        for planned, account in zip(group, accounts, strict=True):
+            read = partial(_read, planned.member, source, account)
+            yield partial(_itself, read) if planned.member.is_large else partial(_done, read)
 
     for file in _ahead(reads(), _READ_AHEAD):
         yield file()
@@ -278,20 +292,19 @@ def replay(source: str | None = None, *, engine: Engine | None = None) -> list[L
     engine = ready(engine)
     require_source(source)
     with run_of_loads(engine) as connection:
-        return _replay(engine, connection, "(CAST(:source AS text) IS NULL OR r.source = :source)", source=source)
+        return _replay(connection, "(CAST(:source AS text) IS NULL OR r.source = :source)", source=source)
 
 
-def _replay_arrived(engine: Engine, connection: Connection) -> None:
+def _replay_arrived(connection: Connection) -> None:
     """Try the rows that waited for a symbol which is known by now."""
     _replay(
-        engine,
         connection,
         "r.reason = :unknown AND r.symbol IN (SELECT symbol FROM securities UNION SELECT symbol FROM symbol_history)",
         unknown=Reason.UNKNOWN_SYMBOL,
     )
 
 
-def _replay(engine: Engine, connection: Connection, condition: str, **values: Any) -> list[LoadResult]:
+def _replay(connection: Connection, condition: str, **values: Any) -> list[LoadResult]:
     with connection.begin():
         files = connection.execute(
             text(
@@ -305,16 +318,15 @@ def _replay(engine: Engine, connection: Connection, condition: str, **values: An
     results = []
     for found in files:
         account = Account(found.file, found.source, sha256=found.sha256, format=found.format, tried=found.lines)
-        with engine.connect() as other:
-            open_loads(connection, other, [account])
+        open_loads(connection, [account])
         rows = Rows(found.raw, found.lines, found.header)
         batch = Batch(connection, direct=False, complete=False)
         try:
             batch.add(_reread(rows, account))
-            (done,) = _finished(engine, batch)
+            (done,) = _finished(batch)
         except BaseException as error:
             account.failed(f"stopped by {type(error).__name__}: {error}")
-            close_failed(engine, [account])
+            close_failed(connection, [account])
             raise
         results.append(done.result())
     return results

@@ -32,6 +32,8 @@ __all__ = [
     "close_failed",
     "close_killed_loads",
     "close_loads",
+    "forget_loads",
+    "is_last_log",
     "known_files",
     "loader_version",
     "open_loads",
@@ -195,11 +197,11 @@ def _run(connection: Connection) -> int:
     return int(connection.info["run"])
 
 
-def open_loads(connection: Connection, other: Connection, accounts: Sequence[Account]) -> None:
-    """Say that loads are under way, in a transaction of its own, on `other`: the run's may be in the middle of one."""
+def open_loads(connection: Connection, accounts: Sequence[Account]) -> None:
+    """Say that loads are under way, in a transaction of its own."""
     run = _run(connection)
-    with other.begin():
-        ids = other.execute(
+    with connection.begin():
+        ids = connection.execute(
             text(
                 "INSERT INTO load_files (source, file, stamp, loader_version, run) "
                 "SELECT source, file, stamp, :version, :run FROM "
@@ -288,10 +290,10 @@ def close_loads(connection: Connection, accounts: Sequence[Account], *, more_fol
 _NEXT_LOG = "nextval(pg_get_serial_sequence('ingestion_logs', 'id'))"
 
 
-def close_failed(engine: Engine, accounts: Sequence[Account]) -> None:
+def close_failed(connection: Connection, accounts: Sequence[Account]) -> None:
     """The audit rows and the rejects, in a transaction of their own. The next run closes what cannot be closed now."""
     try:
-        with engine.begin() as connection:
+        with connection.begin():
             close_loads(connection, accounts)
     except SQLAlchemyError as error:
         for account in accounts:
@@ -374,20 +376,31 @@ def close_killed_loads(engine: Engine) -> None:
         running = connection.execute(
             text("SELECT id, source, file, coalesce(run, id) FROM load_files WHERE state = 'running'")
         ).all()
-        gone: dict[int, bool] = {}
-        for load_id, source, file, run in running:
-            if run not in gone:
-                lock = {"lock": _LOADS, "run": run % 2**31}
-                gone[run] = connection.execute(text("SELECT pg_try_advisory_xact_lock(:lock, :run)"), lock).scalar_one()
-            if not gone[run]:
-                continue
-            state = connection.execute(
-                text("SELECT state FROM load_files WHERE id = :id FOR UPDATE"), {"id": load_id}
+        gone = [
+            run
+            for run in {run for _, _, _, run in running}
+            if connection.execute(
+                text("SELECT pg_try_advisory_xact_lock(:lock, :run)"), {"lock": _LOADS, "run": run % 2**31}
             ).scalar_one()
-            if state == "running":
-                account = Account(file, source, load_id=load_id)
-                account.error = "the loading process was killed; nothing of the file was stored"
-                close_loads(connection, [account])
+        ]
+        if not gone:
+            return
+        still = connection.execute(
+            text("SELECT id FROM load_files WHERE state = 'running' AND coalesce(run, id) = ANY(:gone) FOR UPDATE"),
+            {"gone": gone},
+        ).scalars()
+        ids = set(still)
+        why = "the loading process was killed; nothing of the file was stored"
+        close_loads(connection, [Account(f, s, load_id=id, error=why) for id, s, f, _ in running if id in ids])
+
+
+def forget_loads(connection: Connection, accounts: Sequence[Account]) -> None:
+    """Take back that loads are under way: their turn never came."""
+    with connection.begin():
+        connection.execute(
+            text("DELETE FROM load_files WHERE id = ANY(:ids) AND state = 'running'"),
+            {"ids": [account.load_id for account in accounts]},
+        )
 
 
 # --- known bytes ----------------------------------------------------------------------------------------------------
@@ -399,8 +412,9 @@ class Known:
 
     load_id: int
     format: str
-    #: Its rows surely stand in the table as they were loaded.
+    #: Its rows surely stood in the table as they were loaded, after the load with this log.
     proved: bool
+    last_log: int
 
 
 def known_files(connection: Connection, stamps: Sequence[str | None], source: str | None) -> dict[str, Known]:
@@ -408,22 +422,32 @@ def known_files(connection: Connection, stamps: Sequence[str | None], source: st
 
     Proved are those whose days no later load has changed, and whose tables nothing else has touched.
     """
+    wanted = [stamp for stamp in stamps if stamp]
+    if not wanted:
+        return {}
     found = connection.execute(
         text(
-            "SELECT DISTINCT ON (f.stamp) f.stamp, f.id, f.format, f.first_day IS NOT NULL "
-            "AND coalesce(f.outside_writes = (SELECT count(*) FROM outside_writes w "
-            "WHERE w.table_name IN (f.target, 'symbol_history')), false) "
+            "WITH last AS MATERIALIZED (SELECT DISTINCT ON (stamp) * FROM load_files WHERE stamp = ANY(:stamps) "
+            "AND state IN ('success', 'partial') AND bytes IS NOT NULL AND loader_version = :version "
+            "AND (CAST(:source AS text) IS NULL OR source = :source) ORDER BY stamp, log_id DESC), "
+            "writes AS MATERIALIZED (SELECT table_name, count(*) AS count FROM outside_writes GROUP BY table_name) "
+            "SELECT f.stamp, f.id, f.format, f.first_day IS NOT NULL AND f.outside_writes IS NOT NULL "
+            "AND f.outside_writes = (SELECT coalesce(sum(count), 0) FROM writes "
+            "WHERE table_name IN (f.target, 'symbol_history')) "
             f"AND NOT coalesce(CAST(f.reasons AS jsonb), '{{}}') ? '{Reason.UNKNOWN_SYMBOL}' "
             "AND NOT EXISTS (SELECT FROM load_files m WHERE m.target = f.target AND m.log_id > f.log_id "
             "AND m.inserted + m.updated > 0 "
-            "AND daterange(m.first_day, m.last_day, '[]') && daterange(f.first_day, f.last_day, '[]')) AS proved "
-            "FROM load_files f WHERE f.stamp = ANY(:stamps) AND f.state IN ('success', 'partial') "
-            "AND f.bytes IS NOT NULL AND f.loader_version = :version "
-            "AND (CAST(:source AS text) IS NULL OR f.source = :source) ORDER BY f.stamp, f.log_id DESC"
+            "AND daterange(m.first_day, m.last_day, '[]') && daterange(f.first_day, f.last_day, '[]')), "
+            "(SELECT max(id) FROM ingestion_logs) FROM last f"
         ),
-        {"stamps": [stamp for stamp in stamps if stamp], "version": loader_version(), "source": source},
+        {"stamps": wanted, "version": loader_version(), "source": source},
     )
-    return {stamp: Known(load_id, format, proved) for stamp, load_id, format, proved in found}
+    return {stamp: Known(load_id, format, proved, last_log) for stamp, load_id, format, proved, last_log in found}
+
+
+def is_last_log(connection: Connection, log_id: int) -> bool:
+    """Whether nothing has been loaded since."""
+    return bool(connection.execute(text("SELECT max(id) = :id FROM ingestion_logs"), {"id": log_id}).scalar())
 
 
 def settle_known(

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import re
 import time
 import zipfile
@@ -29,7 +30,18 @@ from screener_data.loaders.reader import Block, Parsed, Rows, read_rows, split_l
 from screener_data.loaders.sources import FORMATS, require_source
 from screener_data.loaders.spelling import parse_day
 
-__all__ = ["MAX_BYTES", "Member", "Recognised", "format_of", "members", "read", "recognise", "source_by_name"]
+__all__ = [
+    "MAX_BYTES",
+    "Member",
+    "Recognised",
+    "files",
+    "format_of",
+    "members",
+    "read",
+    "recognise",
+    "source_by_name",
+    "stamp_of",
+]
 
 #: No file of the exchange comes near it; a zip that unpacks to more is not one of its.
 MAX_BYTES = 1 << 29
@@ -59,19 +71,10 @@ class Member:
         except OSError:
             return False
 
-    def stamp(self) -> str | None:
-        """What tells, without reading it, that a file has not been written since: as git does, by its time stamps.
-
-        None where that cannot be told: no such file, or one written in this very moment.
-        """
-        try:
-            found = self.path.stat()
-        except OSError:
-            return None
-        if time.time() - max(found.st_mtime, found.st_ctime) < _SETTLED:
-            return None
-        stamps = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-        return f"{':'.join(map(str, stamps))}!{self.inside or ''}"
+    @classmethod
+    def of(cls, path: Path) -> Member:
+        """The file at a path, which is no archive."""
+        return cls(_label(path), path.name.removesuffix(".gz"), path)
 
     def data(self, most: int = MAX_BYTES) -> bytes:
         """The bytes, unpacked; of more than `most`, the first ones. Raises FileError where they cannot be had."""
@@ -104,29 +107,56 @@ def _gunzipped(path: Path, label: str, most: int) -> bytes:
         return _limited(gzip.open(stream) if magic == b"\x1f\x8b" else stream, label, most)
 
 
+def stamp_of(path: Path) -> str | None:
+    """What tells, without reading it, that a file has not been written since: as git does, by its time stamps.
+
+    None where that cannot be told: no such file, or one written in this very moment.
+    """
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    if time.time() - max(found.st_mtime, found.st_ctime) < _SETTLED:
+        return None
+    return f"{found.st_dev}:{found.st_ino}:{found.st_size}:{found.st_mtime_ns}:{found.st_ctime_ns}"
+
+
+def files(path: Path) -> Iterator[Path]:
+    """The files at a path that may hold data: itself, or a folder's, sorted. Raises UsageError for no such path."""
+    if not path.is_dir():
+        if not path.exists():
+            raise UsageError(f"{path}: no such file or folder")
+        yield path
+        return
+    found: list[str] = []
+    for folder, below, names in os.walk(path, followlinks=False):
+        below[:] = [name for name in below if not name.startswith(".")]
+        found += [
+            os.path.join(folder, name)  # noqa: PTH118 - of thousands of files, as text
+            for name in names
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in _DATA_SUFFIXES  # noqa: PTH122
+        ]
+    yield from (file for file in sorted(map(Path, found)) if file.is_file())
+
+
 def members(path: Path) -> Iterator[Member]:
     """The files at a path: itself, a folder's (sorted by path), a zip's (by base name; macOS twins left out).
 
     Raises UsageError where there is no such path, NotDataError for a zip that is none.
     """
-    if path.is_dir():
-        for inner in sorted(entry for entry in path.rglob("*") if entry.is_file()):
-            hidden = any(part.startswith(".") for part in inner.relative_to(path).parts)
-            if inner.suffix.lower() in _DATA_SUFFIXES and not hidden:
-                yield from members(inner)
-    elif not path.exists():
-        raise UsageError(f"{path}: no such file or folder")
-    elif path.suffix.lower() == ".zip" or _is_zip(path):
-        yield from _zip_members(path)
-    else:
-        yield Member(_label(path), path.name.removesuffix(".gz"), path)
+    for file in files(path):
+        if file.suffix.lower() == ".zip" or is_zip(file):
+            yield from _zip_members(file)
+        else:
+            yield Member.of(file)
 
 
 def _label(path: Path) -> str:
     return str(path).encode("utf-8", "replace").decode()  # a name of undecodable bytes could not be stored
 
 
-def _is_zip(path: Path) -> bool:
+def is_zip(path: Path) -> bool:
+    """Whether a file is a zip, whatever its name."""
     try:
         with path.open("rb") as stream:
             return stream.read(4) == b"PK\x03\x04"
