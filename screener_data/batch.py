@@ -35,7 +35,7 @@ from screener_data.database.identity import (
 )
 from screener_data.direct import Cells, Plain, compare_and_copy
 from screener_data.errors import FileError, Reason
-from screener_data.ledger import Account, close_failed, close_loads
+from screener_data.ledger import Account, close_failed, close_loads, committed_after_all
 from screener_data.loaders import Parsed, Rejected
 from screener_data.loaders.format import Format, Merge
 
@@ -91,6 +91,7 @@ class Batch:
         self._format: Format | None = None
         self._transaction: RootTransaction | None = None
         self._indexes = ExitStack()
+        self._was_committing = False
         self._is_filling = False  # an empty table, whose indexes are built last
         self._is_empty = False
         self._renamed: frozenset[str] = frozenset()
@@ -119,9 +120,11 @@ class Batch:
         if file.format is None or self.broken:
             return
         try:
-            if self._format is None:
-                self._begin(file.format)
             for piece in file.pieces:
+                self._account(file, piece)
+                if self._format is None:
+                    self._begin(file.format)
+                file.account.outside_writes = self._outside_writes
                 self._take(len(self.files) - 1, file, piece)
         except (FileError, SQLAlchemyError, psycopg2.Error) as error:
             self._break(error)
@@ -129,7 +132,7 @@ class Batch:
             self.abandon()
             raise
 
-    def finish(self, *, more_follow: bool = False) -> None:
+    def finish(self) -> None:
         """Store what is left, write the accounts, commit."""
         if self.broken:
             return
@@ -138,8 +141,9 @@ class Batch:
                 self._transaction = self.connection.begin()
             else:
                 self._store()
-            close_loads(self.connection, [file.account for file in self.files], more_follow=more_follow)
+            close_loads(self.connection, [file.account for file in self.files])
             assert self._transaction is not None  # noqa: S101
+            self._was_committing = True
             self._transaction.commit()
             self._transaction = None
         except (_SharedKeyError, SQLAlchemyError, psycopg2.Error) as error:
@@ -147,6 +151,13 @@ class Batch:
         except BaseException:
             self.abandon()
             raise
+
+    def may_be_tried_again(self) -> bool:
+        """Whether its files may fare better one by one, by way of the staging table: not where the server is gone."""
+        if self.connection.invalidated or not self.direct:
+            return False
+        cause = getattr(self.broken, "orig", self.broken)
+        return len(self.files) > 1 or isinstance(cause, _SharedKeyError | psycopg2.IntegrityError | psycopg2.DataError)
 
     def abandon(self) -> None:
         """Undo everything."""
@@ -162,8 +173,10 @@ class Batch:
         self.abandon()
 
     def fail(self) -> None:
-        """Close the accounts of a broken batch as failures."""
+        """Close the accounts of a broken batch as failures; unless only the answer to its commit was lost."""
         error = self.broken
+        if self._was_committing and committed_after_all(self.connection, [file.account for file in self.files]):
+            return
         why = str(error) if isinstance(error, FileError) else f"the database refused: {reason_of(error or Exception())}"
         for file in self.files:
             file.account.failed(file.account.error or why)
@@ -193,7 +206,7 @@ class Batch:
 
     # --- rows come in -----------------------------------------------------------------------------------------------
 
-    def _take(self, number: int, file: File, piece: Plain | Parsed) -> None:
+    def _account(self, file: File, piece: Plain | Parsed) -> None:
         parsed = piece.parsed if isinstance(piece, Plain) else piece
         account = file.account
         account.read += parsed.read
@@ -201,12 +214,14 @@ class Batch:
         account.skipped += parsed.skipped
         account.notes |= parsed.notes
         account.header = parsed.header
-        account.outside_writes = self._outside_writes
         self._rows += len(parsed.lines)
         file.days |= _days(parsed) if file.is_cut else set()
         self._days |= file.days
         if file.days:
             account.days = min(file.days), max(file.days)
+
+    def _take(self, number: int, file: File, piece: Plain | Parsed) -> None:
+        parsed = piece.parsed if isinstance(piece, Plain) else piece
         if not (self.direct and isinstance(piece, Plain)):
             self._stage = self._stage or _made_stage(self.connection, parsed)
             self._to_stage([(number, parsed, (parsed.columns, parsed.lines))])
@@ -314,7 +329,8 @@ class Batch:
             out.reject(place, Reason.SYMBOL_TAKEN, "symbol", f"{isin} bears this symbol and is not in this file")
         assert format.list_name is not None  # noqa: S101
         (file,) = (file for file in self.files if file.format is not None)
-        cells = [cell.strip() for row in file.account.rejected for cell in row.raw.replace('"', "").split(",")]
+        texts = [row.raw.replace('"', "").replace("\x00", "") for row in file.account.rejected]
+        cells = [cell.strip() for text in texts for cell in text.split(",")]
         file.account.counts, notes = merge_securities(
             stage, format.stored, list_name=format.list_name, complete=self.complete, also_listed=cells
         )

@@ -208,7 +208,7 @@ def _report(results: Sequence[ingest.LoadResult], as_json: bool) -> None:
     _print([result.model_dump() for result in results], as_json, ["file", "source", "status", *_COUNTS, "elapsed_ms"])
     for result in results:
         if result.error:
-            _say(f"error: {result.error}")
+            _say(f"error: {result.error}" if result.file in result.error else f"error: {result.file}: {result.error}")
     total = {name: sum(getattr(result, name) for result in results) for name in _COUNTS}
     _say(f"{len(results)} files: " + ", ".join(f"{name} {count:,}" for name, count in total.items()))
     if any(result.status == "failure" for result in results):

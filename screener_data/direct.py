@@ -38,6 +38,7 @@ _NULL = np.iinfo(np.int64).min
 _LARGEST = 1 << 46
 _NOT_A_TIE = 0.4
 _MIX = np.uint64(0x9E3779B97F4A7C15)
+_TWO_PLACES = r"^[0-9]*\.?[0-9]{0,2}$"
 _COMPARISON = re.compile(r"(\w+) (>=|<=|<>|>|<|=) (\w+|'NaN')")
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     ">=": operator.ge,
@@ -80,7 +81,7 @@ def _numbers(format: Format) -> list[str]:
 
 
 def _scale(format: Format, name: str) -> int:
-    """Decimal places of a column; what only serves to compute others has those of money."""
+    """Decimal places of a column; of what only serves to compute others, those that plain rows have."""
     table = format.target.__table__
     kind = table.c[name].type if name in table.c else None
     if isinstance(kind, Integer):
@@ -119,6 +120,8 @@ def plain_rows(parsed: Parsed) -> Plain:
         if name not in format.key and not isinstance(format.sql_type(name), String):
             numbers[name], certain = _whole(cells.cast(pa.float64()), _scale(format, name))
             plain &= certain
+            if name not in format.stored:  # it is not rounded before others are computed from it
+                plain &= pc.fill_null(pc.match_substring_regex(cells, _TWO_PLACES), True).to_numpy(zero_copy_only=False)
     for name, rule in format.derived.items():
         assert isinstance(rule, Ratio)  # noqa: S101 - may_go_directly has seen to it
         numbers[name], certain = _ratio(rule, numbers, format, name)

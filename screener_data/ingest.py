@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import SQLAlchemyError
 from tqdm import tqdm
 
 from screener_data.batch import Batch, File, lock_tables
-from screener_data.database.engine import ready
+from screener_data.database.engine import ready, reason_of
 from screener_data.direct import Plain, may_go_directly, plain_rows
 from screener_data.errors import FileError, Reason, UnknownFormatError, UsageError
 from screener_data.ledger import (
@@ -36,7 +37,8 @@ from screener_data.ledger import (
     settle_known,
 )
 from screener_data.loaders import FORMATS, Member, Parsed, Rows, format_named, members, read_rows
-from screener_data.loaders.files import Recognised, files, format_of, is_zip, recognise, source_by_name, stamp_of
+from screener_data.loaders.archives import files, is_zip, stamp_of
+from screener_data.loaders.files import Recognised, format_of, recognise, source_by_name
 from screener_data.loaders.format import Merge
 from screener_data.loaders.reader import Block
 from screener_data.loaders.sources import require_source
@@ -118,7 +120,10 @@ def _stamped(file: Path) -> list[tuple[Member, str | None]]:
     """A file, or what is in a zip, with its stamp. Whether another file is a zip is not looked up yet."""
     stamp = stamp_of(file)
     if file.suffix.lower() == ".zip":
-        return [(member, f"{stamp}!{member.inside}" if stamp and member.inside else None) for member in members(file)]
+        return [
+            (member, f"{stamp}!{member.inside}" if stamp and member.inside is not None else None)
+            for member in members(file)
+        ]
     return [(Member.of(file), stamp)]
 
 
@@ -127,7 +132,7 @@ def _ranked(member: Member, stamp: str | None, source: str | None) -> list[_Plan
     if (
         member.inside is None
         and is_zip(member.path)
-        and (inside := [each for each in members(member.path) if each.inside])
+        and (inside := [each for each in members(member.path) if each.inside is not None])
     ):
         return [planned for each in inside for planned in _ranked(each, None, source)]
     try:
@@ -145,11 +150,12 @@ def _ranked(member: Member, stamp: str | None, source: str | None) -> list[_Plan
 def _loaded(connection: Connection, plan: list[_Planned], source: str | None) -> Generator[LoadResult]:
     """The results of the planned files, in their order but for those whose bytes were known in vain."""
     groups = [list(group) for _, group in groupby(plan, key=lambda planned: planned.known is not None)]
-    for place, group in enumerate(groups, start=1):
+    for place, group in enumerate(groups):
         if group[0].known is not None:
             settled, group = _settled(connection, group, source)
             yield from settled
-        yield from _stored(connection, group, source, more_follow=place < len(groups))
+        if group:
+            yield from _stored(connection, group, source, first=place == 0)
 
 
 def _settled(
@@ -172,23 +178,30 @@ def _settled(
 
 
 def _stored(
-    connection: Connection, group: Sequence[_Planned], source: str | None, *, more_follow: bool
+    connection: Connection, group: Sequence[_Planned], source: str | None, *, first: bool
 ) -> Iterator[LoadResult]:
     """Read files ahead, and store them batch by batch. What was begun is closed, whatever happens."""
-    if not group:
-        return
     accounts = [_account(planned, source) for planned in group]
-    open_loads(connection, accounts)
+    try:
+        open_loads(connection, accounts)
+    except SQLAlchemyError as error:
+        if first:
+            raise
+        for account in accounts:
+            # as a result, since those of earlier files must not go with the server
+            account.failed(f"the load could not be begun, nor be logged: {reason_of(error)}")
+            yield account.result()
+        return
     opened = {account.load_id: account for account in accounts}
     batch = Batch(connection)
     try:
         with closing(_read_ahead(group, accounts, source)) as files:
             for file in chain(files, [None]):
                 if batch.files and (file is None or not batch.takes(file)):
-                    for account in _finished(batch, more_follow=more_follow or file is not None):
+                    for account in _finished(batch):
                         del opened[account.load_id]
                         yield account.result()
-                    if any(each.format and each.format.merge is Merge.SECURITIES for each in batch.files):
+                    if not batch.broken and any(_brings_symbols(each) for each in batch.files):
                         _replay_arrived(connection)
                     batch = Batch(connection)
                 if file is not None:
@@ -204,17 +217,21 @@ def _stored(
         raise
 
 
-def _finished(batch: Batch, *, more_follow: bool = False) -> Iterator[Account]:
+def _brings_symbols(file: File) -> bool:
+    return file.format is not None and file.format.merge is Merge.SECURITIES
+
+
+def _finished(batch: Batch) -> Iterator[Account]:
     """Close a batch. One that the database refuses is tried again, file by file, by way of the staging table."""
-    batch.finish(more_follow=more_follow)
+    batch.finish()
     if batch.broken is None:
         yield from [file.account for file in batch.files]
         return
-    if not batch.direct or batch.connection.invalidated:
+    if not batch.may_be_tried_again():
         batch.fail()
         yield from [file.account for file in batch.files]
         return
-    _log.info("%d files are stored one by one: %s", len(batch.files), batch.broken)
+    _log.info("%d files are stored one by one: %s", len(batch.files), reason_of(batch.broken))
     for file in batch.files:
         alone = Batch(batch.connection, direct=False, complete=batch.complete)
         alone.add(file.again(file.account.anew()))

@@ -32,6 +32,7 @@ __all__ = [
     "close_failed",
     "close_killed_loads",
     "close_loads",
+    "committed_after_all",
     "forget_loads",
     "is_last_log",
     "known_files",
@@ -225,11 +226,8 @@ def open_loads(connection: Connection, accounts: Sequence[Account]) -> None:
 # --- how loads end --------------------------------------------------------------------------------------------------
 
 
-def close_loads(connection: Connection, accounts: Sequence[Account], *, more_follow: bool = False) -> None:
-    """Write the rejects, the audit rows and the counts; the database checks that nothing is silent.
-
-    `more_follow`: the next commit brings this one to the disk, too; until then a crash takes its files, whole.
-    """
+def close_loads(connection: Connection, accounts: Sequence[Account]) -> None:
+    """Write the rejects, the audit rows and the counts; the database checks that nothing is silent."""
     kept = _quarantine(connection, accounts)
     rows = []
     for account in accounts:
@@ -276,11 +274,11 @@ def close_loads(connection: Connection, accounts: Sequence[Account], *, more_fol
             "unchanged = a.unchanged, rejected = a.rejected, skipped = a.skipped, reasons = a.reasons, "
             "notes = a.notes, error = a.error, header = a.header, target = a.target, first_day = a.first_day, "
             "last_day = a.last_day, outside_writes = a.outside_writes, finished_at = clock_timestamp() "
-            "FROM a WHERE f.id = a.id RETURNING f.id, f.log_id, set_config('synchronous_commit', :commit, true)"
+            "FROM a WHERE f.id = a.id RETURNING f.id, f.log_id"
         ),
-        {"rows": _json(rows), "commit": "off" if more_follow else "on"},
+        {"rows": _json(rows)},
     )
-    logs = {load_id: log_id for load_id, log_id, _ in closed}
+    logs = {row.id: row.log_id for row in closed}
     for account in accounts:
         account.log_id = logs[account.load_id]
         for note, what in account.notes.items():
@@ -299,6 +297,23 @@ def close_failed(connection: Connection, accounts: Sequence[Account]) -> None:
         for account in accounts:
             account.log_id = None
             account.error = f"{account.error}; and the audit row could not be written: {reason_of(error)}"
+
+
+def committed_after_all(connection: Connection, accounts: Sequence[Account]) -> bool:
+    """Whether loads were stored although the answer to their commit was lost. Where that cannot be asked: no."""
+    try:
+        with connection.begin():
+            found = connection.execute(
+                text("SELECT id, log_id FROM load_files WHERE id = ANY(:ids) AND state <> 'running'"),
+                {"ids": [account.load_id for account in accounts]},
+            )
+            logs = {row.id: row.log_id for row in found}
+    except SQLAlchemyError as error:
+        _log.info("what became of %d loads cannot be asked now: %s", len(accounts), reason_of(error))
+        return False
+    for account in accounts:
+        account.log_id = logs.get(account.load_id or 0)
+    return bool(logs)  # they share one transaction: all or none
 
 
 def _quarantine(connection: Connection, accounts: Sequence[Account]) -> dict[tuple[str, str | None], int]:

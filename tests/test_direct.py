@@ -16,7 +16,7 @@ from sqlalchemy import CheckConstraint, Column, Engine, Integer, MetaData, Table
 from screener_data import batch, direct, ingest
 from screener_data.batch import Batch
 from screener_data.ingest import LoadResult, load
-from screener_data.loaders import FORMATS, files
+from screener_data.loaders import FORMATS, archives, files
 from screener_data.loaders.bhavcopy import CHANGE_PCT, FULL, UDIFF
 from screener_data.models import OHLCVDaily
 
@@ -69,7 +69,7 @@ def desk(tmp_path: Path, engine: Engine) -> Market:
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files count as written long ago."""
-    monkeypatch.setattr(files, "_SETTLED", -60)
+    monkeypatch.setattr(archives, "_SETTLED", -60)
 
 
 @pytest.fixture
@@ -218,8 +218,8 @@ def filling(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     seen: list[bool] = []
     finish = Batch.finish
 
-    def watched(self: Batch, *, more_follow: bool = False) -> None:
-        finish(self, more_follow=more_follow)
+    def watched(self: Batch) -> None:
+        finish(self)
         seen.append(self._is_filling)
 
     monkeypatch.setattr(Batch, "finish", watched)
@@ -276,7 +276,7 @@ def test_a_file_in_the_middle_that_is_refused_is_told_and_the_others_are_stored(
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "_BLOCK", 700)
-    monkeypatch.setattr(files, "_LARGE", 700)
+    monkeypatch.setattr(archives, "_LARGE", 700)
 
 
 @pytest.mark.usefixtures("small_pieces")

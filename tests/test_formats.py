@@ -22,7 +22,7 @@ from screener_data.errors import (
     UnknownFormatError,
     UsageError,
 )
-from screener_data.loaders import FORMATS, SOURCES, files, format_named, members, read, recognise
+from screener_data.loaders import FORMATS, SOURCES, archives, format_named, members, read, recognise
 from screener_data.loaders.bhavcopy import SERIES
 from screener_data.loaders.files import source_by_name
 from screener_data.loaders.format import Merge, fold
@@ -426,8 +426,8 @@ def test_what_unpacks_to_more_than_any_file_has(tmp_path, monkeypatch, pack):
     else:
         path.write_bytes(gzip.compress(big) if pack == "gzip" else big)
     assert [parsed.read for parsed in read(path)] == [1]
-    monkeypatch.setattr(files, "MAX_BYTES", 2 << 20)
-    with pytest.raises(FileLimitError, match=r"EQUITY_L\.csv: unpacks to more than 2 MiB"):
+    monkeypatch.setattr(archives, "MAX_BYTES", 2 << 20)
+    with pytest.raises(FileLimitError, match=r"EQUITY_L\.csv: more than 2 MiB"):
         read(path)
 
 

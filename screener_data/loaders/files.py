@@ -1,16 +1,12 @@
-"""From a path to the text of exchange files: folders, zips and gzips, encodings, and which format a file has."""
+"""From bytes to rows of a known format: encodings, headers, and which format a file has."""
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import io
 import json
-import os
 import re
-import time
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,159 +19,19 @@ from screener_data.errors import (
     HeaderError,
     NotDataError,
     UnknownFormatError,
-    UsageError,
 )
+from screener_data.loaders.archives import Member, members
 from screener_data.loaders.format import Format
 from screener_data.loaders.reader import Block, Parsed, Rows, read_rows, split_line
 from screener_data.loaders.sources import FORMATS, require_source
 from screener_data.loaders.spelling import parse_day
 
-__all__ = [
-    "MAX_BYTES",
-    "Member",
-    "Recognised",
-    "files",
-    "format_of",
-    "members",
-    "read",
-    "recognise",
-    "source_by_name",
-    "stamp_of",
-]
+__all__ = ["Recognised", "format_of", "read", "recognise", "source_by_name"]
 
-#: No file of the exchange comes near it; a zip that unpacks to more is not one of its.
-MAX_BYTES = 1 << 29
 _MAX_LINE = 1 << 20
 _PEEK = 1 << 16
 _BLOCK = 1 << 23
-_LARGE = 1 << 23
-_SETTLED = 2.0  # seconds after which a file's time stamps surely differ when it is written again
-_DATA_SUFFIXES = {".csv", ".json", ".zip", ".gz"}
 _NO_RECORDS = "NO RECORDS"
-
-
-@dataclass(frozen=True)
-class Member:
-    """One file: on disk, or within a zip (`label` is then `archive.zip!member.csv`)."""
-
-    label: str
-    name: str
-    path: Path
-    inside: str | None = None
-
-    @property
-    def is_large(self) -> bool:
-        """Whether it should not lie in memory before its turn."""
-        try:
-            return self.path.stat().st_size > _LARGE
-        except OSError:
-            return False
-
-    @classmethod
-    def of(cls, path: Path) -> Member:
-        """The file at a path, which is no archive."""
-        return cls(_label(path), path.name.removesuffix(".gz"), path)
-
-    def data(self, most: int = MAX_BYTES) -> bytes:
-        """The bytes, unpacked; of more than `most`, the first ones. Raises FileError where they cannot be had."""
-        try:
-            if self.inside is None:
-                return _gunzipped(self.path, self.label, most)
-            with zipfile.ZipFile(self.path) as archive, archive.open(self.inside) as stream:
-                return _limited(stream, self.label, most)
-        except (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            raise NotDataError(
-                f"cannot be read: {reason}", file=self.label, todo="Download it again: it is damaged or not complete"
-            ) from None
-
-
-def _limited(stream: Any, label: str, most: int) -> bytes:
-    if most < MAX_BYTES:
-        return bytes(stream.read(most))
-    data: bytes = stream.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise FileLimitError(f"unpacks to more than {MAX_BYTES >> 20} MiB", file=label)
-    return data
-
-
-def _gunzipped(path: Path, label: str, most: int) -> bytes:
-    with path.open("rb") as stream:
-        magic = stream.read(2)
-        stream.seek(0)
-        # told by content: an error page is also saved under the name NSE.json.gz
-        return _limited(gzip.open(stream) if magic == b"\x1f\x8b" else stream, label, most)
-
-
-def stamp_of(path: Path) -> str | None:
-    """What tells, without reading it, that a file has not been written since: as git does, by its time stamps.
-
-    None where that cannot be told: no such file, or one written in this very moment.
-    """
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    if time.time() - max(found.st_mtime, found.st_ctime) < _SETTLED:
-        return None
-    return f"{found.st_dev}:{found.st_ino}:{found.st_size}:{found.st_mtime_ns}:{found.st_ctime_ns}"
-
-
-def files(path: Path) -> Iterator[Path]:
-    """The files at a path that may hold data: itself, or a folder's, sorted. Raises UsageError for no such path."""
-    if not path.is_dir():
-        if not path.exists():
-            raise UsageError(f"{path}: no such file or folder")
-        yield path
-        return
-    found: list[str] = []
-    for folder, below, names in os.walk(path, followlinks=False):
-        below[:] = [name for name in below if not name.startswith(".")]
-        found += [
-            os.path.join(folder, name)  # noqa: PTH118 - of thousands of files, as text
-            for name in names
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in _DATA_SUFFIXES  # noqa: PTH122
-        ]
-    yield from (file for file in sorted(map(Path, found)) if file.is_file())
-
-
-def members(path: Path) -> Iterator[Member]:
-    """The files at a path: itself, a folder's (sorted by path), a zip's (by base name; macOS twins left out).
-
-    Raises UsageError where there is no such path, NotDataError for a zip that is none.
-    """
-    for file in files(path):
-        if file.suffix.lower() == ".zip" or is_zip(file):
-            yield from _zip_members(file)
-        else:
-            yield Member.of(file)
-
-
-def _label(path: Path) -> str:
-    return str(path).encode("utf-8", "replace").decode()  # a name of undecodable bytes could not be stored
-
-
-def is_zip(path: Path) -> bool:
-    """Whether a file is a zip, whatever its name."""
-    try:
-        with path.open("rb") as stream:
-            return stream.read(4) == b"PK\x03\x04"
-    except OSError:
-        return False  # reading it will say why
-
-
-def _zip_members(path: Path) -> Iterator[Member]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
-    except (zipfile.BadZipFile, OSError):
-        yield Member(_label(path), path.name, path)  # reading it will say what is wrong
-        return
-    for entry in sorted(set(entries)):
-        base = re.split(r"[/\\]", entry)[-1]
-        if base.startswith("._") or "__MACOSX" in entry:
-            continue
-        yield Member(f"{_label(path)}!{base}", base, path, inside=entry)
 
 
 # --- which format ---------------------------------------------------------------------------------------------------
