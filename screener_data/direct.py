@@ -55,10 +55,18 @@ class Plain:
     """What is known of the rows of one parsed piece of a file: whole numbers by column, and which rows are plain."""
 
     parsed: Parsed
-    keys: np.ndarray[Any, np.dtype[np.uint64]]  # a hash of symbol and day: equal ones may be one key
     days: _Ints  # days since 1970
     numbers: dict[str, _Ints]  # in units of the column's last place; _NULL is null
     plain: _Bools
+
+    def hashes(self) -> np.ndarray[Any, np.dtype[np.uint64]]:
+        """A hash of each row's symbol and day: equal ones may be one key, different ones are none."""
+        symbols = self.parsed.columns["symbol"].dictionary_encode()
+        of_symbols = pd.util.hash_array(np.array(symbols.dictionary.to_pylist(), dtype=object))
+        hashes: np.ndarray[Any, np.dtype[np.uint64]] = of_symbols[_codes(symbols)] ^ (
+            self.days.astype(np.uint64) * _MIX
+        )
+        return hashes
 
 
 # --- what a format must be like -------------------------------------------------------------------------------------
@@ -118,7 +126,8 @@ def plain_rows(parsed: Parsed) -> Plain:
     numbers: dict[str, _Ints] = {}
     for name, cells in parsed.columns.items():
         if name not in format.key and not isinstance(format.sql_type(name), String):
-            numbers[name], certain = _whole(cells.cast(pa.float64()), _scale(format, name))
+            values = parsed.numbers[name] if name in parsed.numbers else cells.cast(pa.float64())
+            numbers[name], certain = _whole(values, _scale(format, name))
             plain &= certain
             if name not in format.stored:  # it is not rounded before others are computed from it
                 plain &= pc.fill_null(pc.match_substring_regex(cells, _TWO_PLACES), True).to_numpy(zero_copy_only=False)
@@ -130,11 +139,10 @@ def plain_rows(parsed: Parsed) -> Plain:
         if left in numbers and right in numbers:
             one, other = numbers[left], numbers[right]
             plain &= _OPERATORS[compare](one, other) | (one == _NULL) | (other == _NULL)
-    symbols = parsed.columns["symbol"].dictionary_encode()
-    hashes = pd.util.hash_array(np.array(symbols.dictionary.to_pylist(), dtype=object))
-    keys = hashes[symbols.indices.to_numpy(zero_copy_only=False)] ^ (days.astype(np.uint64) * _MIX)
-    plain &= ~pd.Series(keys).duplicated(keep=False).to_numpy()
-    return Plain(parsed, keys, days, numbers, plain)
+    plain &= (
+        ~pd.Series(_key(_codes(parsed.columns["symbol"].dictionary_encode()), days)).duplicated(keep=False).to_numpy()
+    )
+    return Plain(parsed, days, numbers, plain)
 
 
 def _whole(values: pa.Array, scale: int) -> tuple[_Ints, _Bools]:
@@ -166,6 +174,11 @@ def _ratio(rule: Ratio, numbers: dict[str, _Ints], format: Format, name: str) ->
     return np.where(null, _NULL, rounded), certain
 
 
+def _codes(symbols: pa.DictionaryArray) -> _Ints:
+    codes: _Ints = symbols.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    return codes
+
+
 def _key(symbols: _Ints, days: _Ints) -> _Ints:
     return (symbols << 24) | (days + (1 << 22))
 
@@ -183,27 +196,28 @@ def compare_and_copy(
     are not plain.
     """
     format = pieces[0].parsed.format
-    names = _numbers(format)
-    symbols = pa.chunked_array([piece.parsed.columns["symbol"] for piece in pieces]).combine_chunks()
-    encoded = symbols.dictionary_encode()
-    codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    days = np.concatenate([piece.days for piece in pieces])
     plain = np.concatenate([piece.plain for piece in pieces])
-    numbers = {name: np.concatenate([piece.numbers[name] for piece in pieces]) for name in names}
-    odd = pc.is_in(encoded.dictionary, pa.array(list(renamed), pa.large_string())).to_numpy(zero_copy_only=False)
-    plain = plain & ~odd[codes]
-
     fresh, same = plain, np.zeros(len(plain), bool)
+    if stored or renamed:
+        symbols = (
+            pa.chunked_array([piece.parsed.columns["symbol"] for piece in pieces]).combine_chunks().dictionary_encode()
+        )
+        codes = _codes(symbols)
+        odd = pc.is_in(symbols.dictionary, pa.array(list(renamed), pa.large_string())).to_numpy(zero_copy_only=False)
+        fresh = plain = plain & ~odd[codes]
     if stored:
-        place, theirs = _stored(connection, format, encoded.dictionary, codes, days)
+        days = np.concatenate([piece.days for piece in pieces])
+        place, theirs = _stored(connection, format, symbols.dictionary, codes, days)
         known = place >= 0
         same = plain & known
-        for name in names:
-            same &= ~known | (numbers[name] == theirs[name][place])
+        for name in _numbers(format):
+            same &= ~known | (_together(pieces, name) == theirs[name][place])
         fresh = plain & ~known
     if fresh.any():
-        chosen = pa.array(fresh)
-        columns = {name: _joined(pieces, name, numbers).filter(chosen) for name in format.stored}
+        columns = {name: _joined(pieces, name) for name in format.stored}
+        if not fresh.all():
+            chosen = pa.array(fresh)
+            columns = {name: column.filter(chosen) for name, column in columns.items()}
         taken = copy_rows(connection, format.target.__tablename__, columns)
         assert taken == int(fresh.sum())  # noqa: S101 - COPY takes all rows or fails
     done = []
@@ -218,12 +232,16 @@ def compare_and_copy(
     return done
 
 
-def _joined(pieces: list[Plain], name: str, numbers: dict[str, _Ints]) -> pa.ChunkedArray | pa.Array:
+def _together(pieces: list[Plain], name: str) -> _Ints:
+    return np.concatenate([piece.numbers[name] for piece in pieces])
+
+
+def _joined(pieces: list[Plain], name: str) -> pa.ChunkedArray | pa.Array:
     """A column as it goes to the server: the file's own text, or what was computed."""
     format = pieces[0].parsed.format
     if name in pieces[0].parsed.columns and name not in format.derived:
         return pa.chunked_array([piece.parsed.columns[name] for piece in pieces])
-    return _decimals(numbers[name], _scale(format, name)).cast(pa.large_string())
+    return _decimals(_together(pieces, name), _scale(format, name)).cast(pa.large_string())
 
 
 def _decimals(units: _Ints, scale: int) -> pa.Array:

@@ -115,13 +115,12 @@ class Market:
     size: dict[str, int]
 
     def prepare(self, database: Database, beginning: str) -> None:
-        """Fill a new database: nothing; the days as they stood before; or half of the files themselves."""
+        """Fill a new database: nothing; a third of the days, as they stood before; or half of the files themselves."""
         if beginning == "empty":
             return
         paths: list[str | Path] = list(self.places)[::2]
         if beginning == "older":
-            write_market(self.older, **self.size, older=True)
-            paths = [self.older]
+            paths = list(write_market(self.older, **self.size, older=True))[::3]
         load(paths, database.url)
 
 
@@ -467,13 +466,13 @@ def moments(number: int, random: Random) -> list[float]:
 # --- the loading process is killed --------------------------------------------------------------------------------
 
 
-#: What is in the database before: nothing, every day as it stood before, or half of the files.
+#: What is in the database before: nothing, a third of the days as they stood before, or half of the files.
 BEGINNINGS = ("empty", "older", "half")
 
 
 @pytest.fixture
 def market(tmp_path: Path, full: bool) -> Market:
-    """The files of today, the same as they stood before, and a part of those of today."""
+    """The files to be loaded, and where those of before would go."""
     # more than 50,000 bars: then an empty table may be filled in a way of its own
     size = {"days": 100, "symbols": 1500} if full else {"days": 36, "symbols": 1400}
     return Market(tmp_path / "files", write_market(tmp_path / "files", **size), tmp_path / "older", size)
@@ -494,7 +493,7 @@ def test_a_load_killed_at_any_moment_leaves_each_file_whole_or_absent(
 
     try:
         for chain in itertools.count():
-            # into an empty table; into one where half of the rows are other ones; into one that has half of the files
+            # into an empty table; into one of which rows will change; into one that has half of the files
             beginning = BEGINNINGS[chain % len(BEGINNINGS)]
             server = list(servers)[(chain // len(BEGINNINGS) if full else chain) % len(servers)]
             if (server, beginning) not in prepared:
@@ -567,7 +566,7 @@ def home() -> Iterator[Path]:
 
 @pytest.mark.skipif(os.name != "posix", reason="no embedded server on this system")
 def test_a_server_killed_at_any_moment_takes_whole_files_or_none(home: Path, market: Market, full: bool) -> None:
-    random, kills = Random(SEED + 1), 20 if full else 3
+    random, kills = Random(SEED + 1), 20 if full else 2
     environment = environment_for(SCREENER_HOME=str(home))
     server = EmbeddedServer(home)
     url = make_url(server.start())
