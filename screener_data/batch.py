@@ -33,7 +33,7 @@ from screener_data.database.identity import (
     take_taken_symbols,
     to_current_symbols,
 )
-from screener_data.direct import Cells, Plain, compare_and_copy
+from screener_data.direct import Cells, Plain, by_symbol, compare_and_copy
 from screener_data.errors import FileError, Reason
 from screener_data.ledger import Account, close_failed, close_loads, committed_after_all
 from screener_data.loaders import Parsed, Rejected
@@ -46,7 +46,7 @@ _TABLE = 0x1E  # advisory lock, with a table's hash: loads into one table wait f
 _WORTH_ANALYSING = 20_000  # rows: below, the planner's guess from the table's size will do
 _WORTH_REBUILDING = 50_000  # rows for an empty table: then its indexes are built last
 _AT_ONCE = 50_000  # rows are compared and copied together
-_TO_COMMIT = 100_000
+_TO_COMMIT = 250_000
 _FEW = 20  # of so many rows one: then its text is kept, and not that of all
 
 
@@ -260,7 +260,7 @@ class Batch:
             columns[name] = pa.chunked_array([cells[name] for _, _, (cells, _) in left])
         for name in left[0][1].given:
             columns[name] = pa.array([value for _, p, (_, n) in left for value in [p.given[name]] * len(n)])
-        copy_rows(self.connection, "stage", columns)
+        copy_rows(self.connection, "stage", by_symbol(columns) if "symbol" in columns else columns)
         self._staged += len(lines)
         for number, parsed, (_, these) in left:
             few = len(these) * _FEW < parsed.read

@@ -26,7 +26,7 @@ from screener_data.database.bulk import Counts, copy_rows, stored_rows
 from screener_data.loaders import Parsed
 from screener_data.loaders.format import Format, Merge, Ratio
 
-__all__ = ["Cells", "Plain", "compare_and_copy", "may_go_directly", "plain_rows"]
+__all__ = ["Cells", "Plain", "by_symbol", "compare_and_copy", "may_go_directly", "plain_rows"]
 
 _Ints: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 _Bools: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
@@ -218,6 +218,8 @@ def compare_and_copy(
         if not fresh.all():
             chosen = pa.array(fresh)
             columns = {name: column.filter(chosen) for name, column in columns.items()}
+        if stored and len(pieces) > 1:
+            columns = by_symbol(columns)
         taken = copy_rows(connection, format.target.__tablename__, columns)
         assert taken == int(fresh.sum())  # noqa: S101 - COPY takes all rows or fails
     done = []
@@ -230,6 +232,13 @@ def compare_and_copy(
         cells = {name: column.filter(chosen) for name, column in piece.parsed.columns.items()} if rest.any() else {}
         done.append((counts, (cells, piece.parsed.lines[rest])))
     return done
+
+
+def by_symbol(columns: dict[str, Any]) -> dict[str, Any]:
+    """Rows of many days with those of a symbol together, as the indexes have them: their pages are visited once."""
+    codes = columns["symbol"].combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
+    order = pa.array(np.argsort(codes, kind="stable"))
+    return {name: column.take(order) for name, column in columns.items()}
 
 
 def _together(pieces: list[Plain], name: str) -> _Ints:

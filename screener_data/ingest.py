@@ -47,7 +47,7 @@ __all__ = ["LoadResult", "load", "replay"]
 
 _UNKNOWN = "unknown"
 _RANK = {format.name: rank for rank, format in enumerate(FORMATS)}
-_READ_AHEAD = 32  # small files; a large one is read in its turn, in pieces
+_READ_AHEAD = 64  # small files; a large one is read in its turn, in pieces
 _PIECES_AHEAD = 2
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")

@@ -34,6 +34,7 @@ __all__ = [
 
 STAGE = "stage"
 _LOCK_PATIENCE = "50ms"
+_FEW_DAYS = 400  # so many can be named one by one
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,10 @@ def indexes_built_last(connection: Connection, table: str) -> Iterator[bool]:
     with connection.begin_nested() as savepoint:
         try:
             # readers never wait behind a load that waits for a reader
+            usual = connection.execute(text("SELECT current_setting('lock_timeout')")).scalar_one()
             connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_PATIENCE}'"))
             connection.execute(text(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"))
+            connection.execute(text("SELECT set_config('lock_timeout', :usual, true)"), {"usual": usual})
             if connection.execute(text(f"SELECT NOT EXISTS (SELECT FROM {table})")).scalar_one():
                 definitions = _dropped_indexes(connection, table)
             else:
@@ -189,17 +192,22 @@ class Stage:
     def survey(self, key: Sequence[str]) -> None:
         """Look at what is there: `rows`, whether a key `repeats`, and `days`, a condition on stored rows `t`.
 
-        The condition bounds the days: without it, a file of one day would be compared with all of history.
+        The condition names the days: without it, a file of one day would be compared with all of history.
         """
         day = "date" if "date" in key else "NULL::date"
-        self.rows, first, last, most = self.connection.execute(
+        self.rows, most, days = self.connection.execute(
             text(
-                "SELECT coalesce(sum(copies), 0)::bigint, min(day), max(day), coalesce(max(copies), 0) FROM "
+                "SELECT coalesce(sum(copies), 0)::bigint, coalesce(max(copies), 0), array_agg(DISTINCT day) FROM "
                 f"(SELECT {day} AS day, count(*) AS copies FROM {STAGE} GROUP BY {', '.join(key)}) keys"
             )
         ).one()
         self.repeats = most > 1
-        self.days = "true" if first is None else f"t.date BETWEEN '{first}' AND '{last}'"
+        self.days = "true"
+        if days and days[0] is not None:
+            named = ", ".join(f"'{day}'" for day in days)
+            self.days = (
+                f"t.date IN ({named})" if len(days) <= _FEW_DAYS else f"t.date BETWEEN '{days[0]}' AND '{days[-1]}'"
+            )
 
     # --- rows that leave before the merge ---------------------------------------------------------------------------
 
