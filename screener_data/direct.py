@@ -236,7 +236,9 @@ def compare_and_copy(
 
 def by_symbol(columns: dict[str, Any]) -> dict[str, Any]:
     """Rows of many days with those of a symbol together, as the indexes have them: their pages are visited once."""
-    codes = columns["symbol"].combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
+    symbols = columns["symbol"]
+    symbols = symbols.combine_chunks() if isinstance(symbols, pa.ChunkedArray) else symbols
+    codes = symbols.dictionary_encode().indices.to_numpy(zero_copy_only=False)
     order = pa.array(np.argsort(codes, kind="stable"))
     return {name: column.take(order) for name, column in columns.items()}
 
