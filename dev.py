@@ -5,6 +5,8 @@
     run            env, then: database, migrations, notebooks 01 to 03, and what was loaded
     lint           env, then: ruff, mypy, import-linter
     test [ARG …]   env, then: lint and the whole suite with its coverage; with arguments: pytest ARG …
+    faults [ARG …] env, then: kills, crowds, broken files, full disks in their full number, with figures (half an hour)
+    bench [ARG …]  env with the extra `bench`, then: benchmarks/load.py ARG …
     lock [ARG …]   write constraints.txt again (`--upgrade` takes newer releases)
     clean          stop the embedded server, remove .venv and caches; data (.screener, runs) stays
 
@@ -28,6 +30,7 @@ STAMP = VENV / "made-from"
 
 NOTEBOOKS = ("01_schema_setup", "02_ingest_sample", "03_validate")
 LEAST_COVERAGE = 95
+MOST_WORKERS = 4  # of the tests; each has an embedded server of its own
 CACHES = (
     *(".hypothesis", ".import_linter_cache", ".mypy_cache", ".pytest_cache", ".ruff_cache"),
     *("build", "dist", "htmlcov"),
@@ -104,23 +107,24 @@ def installer() -> "list[object]":
     sys.exit(f"{sys.executable} has no pip (22.3 or newer): install pip (Debian: python3-pip) or uv first.")
 
 
-def env() -> None:
-    """Make .venv, or leave it alone when it was made here from these very files."""
+def env(*extras: str) -> None:
+    """Make .venv, or leave it alone when it was made here from these very files and has these extras, too."""
     files = b"\0".join((ROOT / name).read_bytes() for name in ("pyproject.toml", "constraints.txt"))
     made_from = [str(ROOT), hashlib.sha256(files).hexdigest()]
     before = STAMP.read_text(encoding="utf-8").splitlines() if STAMP.exists() else []
-    if PYTHON.exists() and before == made_from:
+    moved = before[:1] not in ([], made_from[:1])  # a copied .venv still points to the folder it was made in
+    wanted = sorted({"dev", *extras, *([] if moved else before[2:])})  # what was asked for once is kept up to date
+    if PYTHON.exists() and before == made_from + wanted:
         return
     say("environment: .venv (the first time takes a minute)")
-    moved = before[:1] not in ([], made_from[:1])  # a copied .venv still points to the folder it was made in
     if moved or not PYTHON.exists():
         import venv
 
         venv.EnvBuilder(with_pip=False, clear=True, symlinks=os.name != "nt").create(str(VENV))
     if STAMP.exists():
         STAMP.unlink()
-    sh(*installer(), "--quiet", "--editable", ".[dev]", "--constraint", "constraints.txt")
-    STAMP.write_text("\n".join(made_from), encoding="utf-8")
+    sh(*installer(), "--quiet", "--editable", f".[{','.join(wanted)}]", "--constraint", "constraints.txt")
+    STAMP.write_text("\n".join(made_from + wanted), encoding="utf-8")
 
 
 def run() -> None:
@@ -145,11 +149,32 @@ def test(*args: str) -> None:
     """Lint and run the whole suite; with arguments only pytest, as a part cannot cover the whole."""
     if args:
         env()
-    else:
-        lint()
-        args = ("--cov", f"--cov-fail-under={LEAST_COVERAGE}")
-    say("pytest " + " ".join(args))
-    sh(BIN / "pytest", *args)
+        say("pytest " + " ".join(args))
+        sh(BIN / "pytest", *args)
+        return
+    lint()
+    # several at a time, then alone what the company would disturb: the second part goes on with the first's coverage
+    workers = ["-n", min(os.cpu_count() or 1, MOST_WORKERS), "--dist", "worksteal"]
+    for part in (
+        ["-m", "not alone", *workers, "--cov", "--cov-fail-under=0"],
+        ["-m", "alone", "--cov", "--cov-append", f"--cov-fail-under={LEAST_COVERAGE}"],
+    ):
+        say("pytest " + " ".join(map(str, part)))
+        sh(BIN / "pytest", *part)
+
+
+def faults(*args: str) -> None:
+    """Provoke every fault as often as it takes to be sure, one after the other, and print what was measured."""
+    env()
+    os.environ["SCREENER_FAULTS"] = "full"
+    say("pytest -s tests/faults " + " ".join(args))
+    sh(BIN / "pytest", "-s", "tests/faults", *args)
+
+
+def bench(*args: str) -> None:
+    """Measure how fast files are loaded, beside PostgreSQL's COPY and other tools."""
+    env("bench")
+    sh(PYTHON, "benchmarks/load.py", *args)
 
 
 def lock(*args: str) -> None:
@@ -161,7 +186,7 @@ def lock(*args: str) -> None:
             uv = str(Path(folder) / "bin" / "uv")
         lowest = ["--universal", "--python-version", f"3.{minors()[0]}"]
         bare = ["--quiet", "--no-header", "--no-annotate", "--output-file", "constraints.txt"]
-        sh(uv, "pip", "compile", "pyproject.toml", "--extra", "dev", *lowest, *bare, *args)
+        sh(uv, "pip", "compile", "pyproject.toml", "--extra", "dev", "--extra", "bench", *lowest, *bare, *args)
 
 
 def clean() -> None:
@@ -173,11 +198,11 @@ def clean() -> None:
         file.unlink()
 
 
-JOBS = {job.__name__: job for job in (env, run, lint, test, lock, clean)}
+JOBS = {job.__name__: job for job in (env, run, lint, test, faults, bench, lock, clean)}
 
 if __name__ == "__main__":
     job, args = (sys.argv[1:2] or ["help"])[0], sys.argv[2:]
-    if job not in JOBS or (args and job not in ("test", "lock")):
+    if job not in JOBS or (args and job not in ("test", "faults", "bench", "lock")):
         sys.exit(__doc__)
     right_python()
     try:

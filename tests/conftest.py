@@ -22,6 +22,26 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 SHARED = Path(__file__).parents[2] / "shared" / "nse"
 ON_CI = os.environ.get("CI") == "true"
 
+#: Tests that compare one time with another, or with a short limit: `dev.py test` runs nothing beside them.
+ALONE = {
+    "test_a_server_that_accepts_and_says_nothing_is_given_up_in_time",
+    "test_readers_never_fail_and_never_see_a_part",
+    "test_the_cheapest_ways_to_cost_much_cost_little",
+    "test_the_server_is_what_is_promised",
+}
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if getattr(item, "originalname", None) in ALONE:
+            item.add_marker("alone")
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Many bytes name a test by their number: a gzip holds the time, and workers must agree on the names."""
+    return f"{argname}-{len(val)}-bytes" if isinstance(val, bytes) and len(val) > 16 else None
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:

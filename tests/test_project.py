@@ -52,7 +52,7 @@ def test_every_dependency_is_pinned_once_and_within_its_range(python: str) -> No
         if pin.marker is None or pin.marker.evaluate(here):
             assert canonicalize_name(pin.name) not in pinned, f"{pin.name} is pinned twice for {python}"
             pinned[canonicalize_name(pin.name)] = next(iter(pin.specifier)).version
-    for text in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]:
+    for text in sum(PROJECT["optional-dependencies"].values(), PROJECT["dependencies"]):
         wanted = Requirement(text)
         assert canonicalize_name(wanted.name) in pinned, f"{text}: run `make lock`"
         assert pinned[canonicalize_name(wanted.name)] in wanted.specifier, f"{text}: run `make lock`"
@@ -71,13 +71,20 @@ def test_readme_sets_up_with_two_commands() -> None:
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="needs make")
-@pytest.mark.parametrize("word", ["run", "test", "lint", "lock", "clean"])
+@pytest.mark.parametrize("word", ["run", "test", "faults", "bench", "lint", "lock", "clean"])
 def test_make_hands_each_word_to_dev_py(word: str) -> None:
     command = ["make", "--dry-run", "--always-make", "PYTHON=python3", word]
     bare = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     told = subprocess.run(command, cwd=ROOT, env=bare, check=True, capture_output=True, text=True).stdout
     assert told.split("\n") == [f"python3 dev.py {word}", ""]
     assert f"    {word} " in read("dev.py")
+
+
+def test_what_runs_alone_is_there() -> None:
+    names = re.findall(r'^    "(test_\w+)",$', read("tests/conftest.py"), re.MULTILINE)
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    assert names
+    assert [name for name in names if f"\ndef {name}(" not in code] == []
 
 
 def test_ci_runs_both_commands() -> None:
