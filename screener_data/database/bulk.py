@@ -9,11 +9,14 @@ from __future__ import annotations
 import datetime as dt
 import io
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, NamedTuple
 
+import psycopg2
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 from sqlalchemy import CheckConstraint, Connection, Table, text
@@ -62,6 +65,35 @@ def sql_name(kind: TypeEngine[Any]) -> str:
     return str(kind.compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
 
 
+def _copy(connection: Connection, statement: str, buffer: io.BytesIO) -> int:
+    """Run a COPY from or into memory; the rows that went through.
+
+    Where a session ends in the middle, the driver meets two errors, the server's last word and the dead line: it
+    prints the first one through sys.excepthook and raises the second. Here it prints nothing, and the first is raised.
+    """
+    cursor = connection.connection.cursor()
+    last_words: list[psycopg2.Error] = []
+    usual = sys.excepthook
+
+    def keep(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if isinstance(error, SystemError) and isinstance(error.__cause__, psycopg2.Error):
+            last_words.append(error.__cause__)
+        else:
+            usual(kind, error, trace)
+
+    sys.excepthook = keep
+    try:
+        cursor.copy_expert(statement, buffer, size=1 << 16)
+        return int(cursor.rowcount)
+    except psycopg2.Error as dead_line:
+        if last_words:
+            raise last_words[0] from dead_line
+        raise
+    finally:
+        sys.excepthook = usual
+        cursor.close()
+
+
 def copy_rows(connection: Connection, table: str, columns: dict[str, pa.Array]) -> int:
     """COPY columns of text into a table: null is NULL, an empty string is an empty string. The rows that it took."""
     arrays = pa.table(columns)
@@ -69,12 +101,7 @@ def copy_rows(connection: Connection, table: str, columns: dict[str, pa.Array]) 
     buffer = io.BytesIO()
     arrow_csv.write_csv(arrays, buffer, arrow_csv.WriteOptions(include_header=False, quoting_style="all_valid"))
     buffer.seek(0)
-    cursor = connection.connection.cursor()
-    try:
-        cursor.copy_expert(f"COPY {table} ({names}) FROM STDIN WITH (FORMAT csv)", buffer, size=1 << 16)
-        return int(cursor.rowcount)
-    finally:
-        cursor.close()
+    return _copy(connection, f"COPY {table} ({names}) FROM STDIN WITH (FORMAT csv)", buffer)
 
 
 def stored_rows(
@@ -82,16 +109,9 @@ def stored_rows(
 ) -> pa.Table:
     """All rows of some days, as Arrow types: COPY out costs a fraction of rows in Python."""
     buffer = io.BytesIO()
-    cursor = connection.connection.cursor()
     listed = ", ".join(f"'{day}'" for day in days)
-    try:
-        cursor.copy_expert(
-            f"COPY (SELECT {', '.join(columns)} FROM {table} WHERE date IN ({listed})) TO STDOUT WITH (FORMAT csv)",
-            buffer,
-            size=1 << 16,
-        )
-    finally:
-        cursor.close()
+    selected = f"SELECT {', '.join(columns)} FROM {table} WHERE date IN ({listed})"
+    _copy(connection, f"COPY ({selected}) TO STDOUT WITH (FORMAT csv)", buffer)
     if not buffer.tell():
         return pa.table({name: pa.array([], kind) for name, kind in columns.items()})
     return arrow_csv.read_csv(

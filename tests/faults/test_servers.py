@@ -560,12 +560,14 @@ def test_a_line_cut_at_any_message_leaves_a_true_account(desk: Desk, full: bool)
     print(f"{len(moments)} of {len(seen)} messages: {outcomes}")
 
 
-def test_a_session_ended_by_the_administrator_in_the_middle_of_the_data(desk: Desk) -> None:
+@pytest.mark.parametrize("moment", [b"d", b"c"], ids=["in the middle of the data", "at their end"])
+def test_a_session_ended_by_the_administrator(desk: Desk, moment: bytes) -> None:
+    """At the end, the driver is told twice: by the server's last word, and by the line going dead."""
     path = day_file(desk.folder, 1, 2000)
     ended: list[tuple[Any, ...]] = []
 
     def end(message: Message) -> None:
-        if message.by_client and message.kind == b"d" and message.line.copied > 20_000 and not ended:
+        if message.by_client and message.kind == moment and message.line.copied > 20_000 and not ended:
             ended.extend(
                 desk.ask(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
@@ -575,8 +577,11 @@ def test_a_session_ended_by_the_administrator_in_the_middle_of_the_data(desk: De
 
     with Proxy(desk.url, end) as proxy:
         desk.use(proxy.url)
-        result = desk.load(path, code=1).only
-        assert ended == [(True,)], result
+        answer = desk.load(path, code=1)
+        result = answer.only
+        assert ended == [(True,)], answer
+        assert result["error"].endswith("terminating connection due to administrator command"), answer
+        assert "psycopg2" not in answer.err, answer
         assert (result["status"], result["inserted"], result["reasons"]["load_failed"]) == ("failure", 0, 2001)
         desk.assert_true()
         assert desk.assert_loads(path, 2000)["inserted"] == 2000
