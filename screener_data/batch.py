@@ -274,8 +274,6 @@ class Batch:
         if len(self._keys) > 1 and pd.Series(np.concatenate(self._keys)).duplicated().any():
             raise _SharedKeyError
         if self._stage is not None:
-            if self._staged > _WORTH_ANALYSING:
-                self._stage.analyze()
             self._merge(self._stage)
         for file in self.files:
             if file.format is not None:
@@ -298,7 +296,10 @@ class Batch:
                 detail = f"{symbol!r} is in no list of securities; the row is loaded when it arrives"
                 out.reject(place, Reason.UNKNOWN_SYMBOL, format.known_symbol, detail, symbol)
         columns, key = format.stored, format.key or ("symbol",)
+        if self._staged > _WORTH_ANALYSING:
+            stage.analyze(key)
         stage.survey(key)
+        out.left = False
         if format.merge is Merge.BY_COUNT:
             self._count(insert_missing_copies(stage, key, columns))
             return

@@ -59,6 +59,11 @@ class Plain:
     numbers: dict[str, _Ints]  # in units of the column's last place; _NULL is null
     plain: _Bools
 
+    def part(self, parsed: Parsed, place: slice) -> Plain:
+        """What is known of some of the rows, which make up another piece."""
+        numbers = {name: values[place] for name, values in self.numbers.items()}
+        return Plain(parsed, self.days[place], numbers, self.plain[place])
+
     def hashes(self) -> np.ndarray[Any, np.dtype[np.uint64]]:
         """A hash of each row's symbol and day: equal ones may be one key, different ones are none."""
         symbols = self.parsed.columns["symbol"].dictionary_encode()

@@ -36,7 +36,7 @@ from screener_data.ledger import (
     run_of_loads,
     settle_known,
 )
-from screener_data.loaders import FORMATS, Member, Parsed, Rows, format_named, members, read_rows
+from screener_data.loaders import FORMATS, Member, Parsed, Rows, format_named, members, read_rows, read_together
 from screener_data.loaders.archives import files, is_zip, stamp_of
 from screener_data.loaders.files import Recognised, format_of, recognise, source_by_name
 from screener_data.loaders.format import Merge
@@ -47,7 +47,8 @@ __all__ = ["LoadResult", "load", "replay"]
 
 _UNKNOWN = "unknown"
 _RANK = {format.name: rank for rank, format in enumerate(FORMATS)}
-_READ_AHEAD = 64  # small files; a large one is read in its turn, in pieces
+_TOGETHER = 1 << 22  # bytes of small files that are read together; a large one is read in its turn, in pieces
+_READ_AHEAD = 4
 _PIECES_AHEAD = 2
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -239,15 +240,27 @@ def _finished(batch: Batch) -> Iterator[Account]:
 
 
 def _read_ahead(group: Sequence[_Planned], accounts: list[Account], source: str | None) -> Generator[File]:
-    """The files, read in another thread while earlier ones are stored. Large ones are read in their turn."""
+    """The files, read in another thread while earlier ones are stored; large ones are read in their turn."""
 
-    def reads() -> Iterator[Callable[[], Callable[[], File]]]:
+    def reads() -> Iterator[Callable[[], list[Callable[[], File]]]]:
+        together: list[tuple[Member, Account]] = []
+        size = 0
         for planned, account in zip(group, accounts, strict=True):
-            read = partial(_read, planned.member, source, account)
-            yield partial(_itself, read) if planned.member.is_large else partial(_done, read)
+            member = planned.member
+            if together and (member.is_large or size > _TOGETHER):
+                yield partial(_read_small, together, source)
+                together, size = [], 0
+            if member.is_large:
+                yield partial(_in_its_turn, partial(_read, member, source, account))
+            else:
+                together.append((member, account))
+                size += member.size
+        if together:
+            yield partial(_read_small, together, source)
 
-    for file in _ahead(reads(), _READ_AHEAD):
-        yield file()
+    for some in _ahead(reads(), _READ_AHEAD):
+        for file in some:
+            yield file()
 
 
 def _account(planned: _Planned, source: str | None) -> Account:
@@ -255,23 +268,70 @@ def _account(planned: _Planned, source: str | None) -> Account:
     return Account(planned.member.label, of, stamp=planned.stamp)
 
 
-def _itself(read: Callable[[], File]) -> Callable[[], File]:
-    return read
+def _in_its_turn(read: Callable[[], File]) -> list[Callable[[], File]]:
+    return [read]
 
 
-def _done(read: Callable[[], File]) -> Callable[[], File]:
-    file = read()
-    return lambda: file
+def _read_small(members: list[tuple[Member, Account]], source: str | None) -> list[Callable[[], File]]:
+    """Read files whose rows are read together where they have one header."""
+    read: list[File] = []
+    found = [(_recognised(member, source, account), member, account) for member, account in members]
+    for header, run in groupby(found, key=lambda each: _header_of(each[0])):
+        alike = list(run)
+        known = [each for each, _, _ in alike if each is not None]
+        pieces = _pieces_together(known) if header is not None and len(known) > 1 else None
+        for place, (each, member, account) in enumerate(alike):
+            again = partial(_read, member, source)
+            if each is None:
+                read.append(File(account, again))
+            elif pieces is not None:
+                read.append(File.of(account, again, [pieces[place]]))
+            else:
+                read.append(_file_of(each, account, again))
+    return [partial(_itself, file) for file in read]
+
+
+def _itself(file: File) -> File:
+    return file
+
+
+def _header_of(known: Recognised | None) -> tuple[str, str] | None:
+    """What files must have in common to be read together; None for those that are read alone."""
+    if known is None or not isinstance(known.rows, Block) or known.is_cut or not may_go_directly(known.format):
+        return None
+    return known.format.name, known.rows.header or ""
+
+
+def _pieces_together(known: list[Recognised]) -> list[Plain] | None:
+    together = read_together([each.rows for each in known if isinstance(each.rows, Block)], known[0].format)
+    if together is None:
+        return None
+    plain = plain_rows(together.parsed)
+    return [plain.part(part, place) for part, place in zip(together.parts, together.places, strict=True)]
+
+
+def _recognised(member: Member, source: str | None, account: Account) -> Recognised | None:
+    """Tell a file's format; None for one that is refused, with the reason in its account."""
+    try:
+        known = recognise(member.label, member.data(), source)
+    except FileError as error:
+        account.failed(str(error))
+        return None
+    account.sha256, account.size = known.sha256, known.size
+    account.source, account.format = known.format.source, known.format.name
+    return known
 
 
 def _read(member: Member, source: str | None, account: Account) -> File:
     """Read a file, or the first part of a large one. What is refused has the reason in its account."""
     again = partial(_read, member, source)
+    known = _recognised(member, source, account)
+    return File(account, again) if known is None else _file_of(known, account, again)
+
+
+def _file_of(known: Recognised, account: Account, again: Callable[[Account], File]) -> File:
+    blocks = known.pieces()
     try:
-        known = recognise(member.label, member.data(), source)
-        account.sha256, account.size = known.sha256, known.size
-        account.source, account.format = known.format.source, known.format.name
-        blocks = known.pieces()
         if known.is_cut:
             pieces = _ahead((partial(_piece, known, block) for block in blocks), _PIECES_AHEAD)
             return File(account, again, known.format, pieces, is_cut=True)

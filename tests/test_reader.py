@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from screener_data.errors import HeaderError, Reason, ScreenerError, UnknownFormatError
-from screener_data.loaders import FORMATS, Parsed, members, recognise
+from screener_data.loaders import FORMATS, Parsed, members, read_together, recognise
+from screener_data.loaders.reader import Block
 from screener_data.samples import HEADERS
 
 LIST = HEADERS["equity_list"]
@@ -685,3 +686,67 @@ def test_the_fuzz_both_refuses_and_reads(texts):
         "out_of_range",
         "bad_character",
     } <= set(seen)
+
+
+# --- several files at once ------------------------------------------------------------------------------------------
+
+ODD_ROWS = (
+    bar(SYMBOL="B", CLOSE_PRICE="abc"),
+    bar(SYMBOL="C", SERIES="GS"),
+    bar(SYMBOL="D") + ",",
+    bar(SYMBOL="E") + ",7,8",
+    bar(SYMBOL='"F"'),
+    bar(SYMBOL="G H"),
+    bar(SYMBOL="\u00a0I"),
+    bar(PREV_CLOSE="-"),
+    bar(TTL_TRD_QNTY="1.5"),
+    "," * 14,
+    "",
+    FULL,
+)
+
+
+def told(parsed: Parsed) -> dict[str, object]:
+    """All that a file's rows became."""
+    columns = [column.to_pylist() for column in parsed.columns.values()]
+    return {
+        "rows": dict(zip(parsed.lines.tolist(), zip(*columns, strict=True), strict=True)),
+        "rejected": sorted(parsed.rejected, key=lambda row: row.line),
+        "skipped": parsed.skipped,
+        "read": parsed.read,
+        "header": parsed.header,
+        "raw": dict(parsed.raw),
+    }
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.one_of(st.just(bar()), st.sampled_from(ODD_ROWS)), max_size=6),
+            st.sampled_from(["", "\n", "\n\n"]),  # how the file ends
+            st.sampled_from(["", "\n"]),  # what stands before its header
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_files_read_together_are_what_they_are_alone(files: list[tuple[list[str], str, str]]) -> None:
+    known = [
+        recognise("sec_bhavdata_full_16012025.csv", (top + "\n".join([FULL, bar(), *rows]) + end).encode())
+        for rows, end, top in files
+    ]
+    blocks = [each.rows for each in known if isinstance(each.rows, Block)]
+    assert len(blocks) == len(files)
+    together = read_together(blocks, known[0].format)
+    assert together is not None
+    assert [told(part) for part in together.parts] == [told(each.parse()) for each in known]
+    for part, place in zip(together.parts, together.places, strict=True):
+        joint = {name: column[place].to_pylist() for name, column in together.parsed.columns.items()}
+        assert joint == {name: column.to_pylist() for name, column in part.columns.items()}
+
+
+def test_notes_are_of_one_file_so_that_it_is_read_alone() -> None:
+    known = recognise("sec_bhavdata_full_16012025.csv", "\n".join([FULL, bar(TTL_TRD_QNTY="1E+03")]).encode())
+    assert isinstance(known.rows, Block)
+    assert read_together([known.rows, known.rows], known.format) is None

@@ -327,6 +327,24 @@ def test_checks(engine: Engine) -> None:
     assert set(found) - set(NAMED_CHECKS) == OUR_CHECKS
 
 
+def test_pages_have_room_for_corrections(engine: Engine) -> None:
+    """A row that changes stays on its page (HOT): half of the rows of a table can, without a word to its indexes."""
+    options = models.OHLCVDaily.__table__.dialect_options["postgresql"]["with"]
+    with engine.begin() as connection:
+        found = connection.execute(text("SELECT reloptions FROM pg_class WHERE oid = 'ohlcv_daily'::regclass"))
+        assert found.scalar_one() == [f"{name}={value}" for name, value in options.items()]
+        connection.execute(
+            text(
+                "INSERT INTO ohlcv_daily (symbol, date, open, high, low, close) "
+                "SELECT 'S' || n, '2025-01-16', 100.01, 100.01, 100.01, 100.01 FROM generate_series(1, 2000) n"
+            )
+        )
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE ohlcv_daily SET volume = 12345678 WHERE id % 2 = 0"))
+        hot = connection.execute(text("SELECT pg_stat_get_xact_tuples_hot_updated('ohlcv_daily'::regclass)"))
+        assert hot.scalar_one() > 900
+
+
 def test_foreign_keys(engine: Engine) -> None:
     """Three tables follow securities.symbol; ohlcv_daily does not, as indices are not in securities."""
     found = rows(

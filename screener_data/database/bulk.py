@@ -37,6 +37,7 @@ __all__ = [
 
 STAGE = "stage"
 _LOCK_PATIENCE = "50ms"
+_MEMORY = "256MB"  # of the server, for a million rows to be merged, or to be indexed
 _FEW_DAYS = 400  # so many can be named one by one
 
 
@@ -137,6 +138,8 @@ def indexes_built_last(connection: Connection, table: str) -> Iterator[bool]:
             connection.execute(text(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"))
             connection.execute(text("SELECT set_config('lock_timeout', :usual, true)"), {"usual": usual})
             if connection.execute(text(f"SELECT NOT EXISTS (SELECT FROM {table})")).scalar_one():
+                # a file of its own: what goes into it needs no WAL where the server keeps the least of it
+                connection.execute(text(f"TRUNCATE {table}"))
                 definitions = _dropped_indexes(connection, table)
             else:
                 savepoint.rollback()
@@ -146,6 +149,8 @@ def indexes_built_last(connection: Connection, table: str) -> Iterator[bool]:
             savepoint.rollback()
             definitions = []
     yield bool(definitions)
+    if definitions:
+        connection.execute(text(f"SET LOCAL maintenance_work_mem = '{_MEMORY}'"))
     for _, _, create in definitions:
         connection.execute(text(create))
 
@@ -205,9 +210,10 @@ class Stage:
         found = self.connection.execute(text(sql), values)
         return {file: count for file, count in found}  # noqa: C416 - a Row is no pair to the type checker
 
-    def analyze(self) -> None:
-        """Let the planner know how many rows there are: a temporary table has no statistics of its own."""
-        self.run(f"ANALYZE {STAGE}")
+    def analyze(self, key: Sequence[str]) -> None:
+        """Let the planner know how many rows there are (a temporary table has no statistics), and give them room."""
+        self.run(f"ANALYZE {STAGE} ({', '.join(key)})")
+        self.run(f"SET LOCAL work_mem = '{_MEMORY}'")
 
     def survey(self, key: Sequence[str]) -> None:
         """Look at what is there: `rows`, whether a key `repeats`, and `days`, a condition on stored rows `t`.

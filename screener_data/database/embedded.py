@@ -216,6 +216,9 @@ class EmbeddedServer:
             "log_timezone": "UTC",
             "max_connections": "100",
             "shared_buffers": "32MB" if modest else "256MB",
+            # nobody replicates it: a table filled from empty, and its indexes, go to the disk once instead of twice
+            "wal_level": "minimal",
+            "max_wal_senders": "0",
         }
         # The shell leaves at once, so that the server is nobody's child here: no zombie of ours, no pipe held open.
         # The session of its own keeps Ctrl-C in a terminal or notebook away from it.

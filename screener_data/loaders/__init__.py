@@ -3,7 +3,7 @@
 from screener_data.loaders.archives import Member, members
 from screener_data.loaders.files import read, recognise
 from screener_data.loaders.format import Format
-from screener_data.loaders.reader import Parsed, Rejected, Rows, read_rows
+from screener_data.loaders.reader import Parsed, Rejected, Rows, read_rows, read_together
 from screener_data.loaders.sources import FORMATS, SOURCES, format_named
 
 __all__ = [
@@ -18,5 +18,6 @@ __all__ = [
     "members",
     "read",
     "read_rows",
+    "read_together",
     "recognise",
 ]

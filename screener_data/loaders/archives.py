@@ -14,6 +14,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO
 
@@ -57,13 +58,18 @@ class Member:
         """The file at a path, which is no zip."""
         return cls(_label(str(path)), path.name.removesuffix(".gz"), path)
 
+    @cached_property
+    def size(self) -> int:
+        """The bytes of the file, or of the archive that it is in; 0 where there is none."""
+        try:
+            return self.path.stat().st_size
+        except OSError:
+            return 0
+
     @property
     def is_large(self) -> bool:
         """Whether it should not lie in memory before its turn."""
-        try:
-            return self.path.stat().st_size > _LARGE
-        except OSError:
-            return False
+        return self.size > _LARGE
 
     def data(self, most: int | None = None) -> bytes:
         """The bytes, unpacked; with `most`, no more than the first ones. Raises FileError where they cannot be had."""

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
+import itertools
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
@@ -25,7 +26,7 @@ from screener_data.errors import Reason
 from screener_data.loaders.format import Column, Format, fold
 from screener_data.loaders.spelling import fast_number, parse_day, plain_number
 
-__all__ = ["Block", "Parsed", "Rejected", "Rows", "read_rows"]
+__all__ = ["Block", "Parsed", "Rejected", "Rows", "Together", "read_rows", "read_together"]
 
 # NUL, the sign that stands for NUL in the quarantine, and the sign for a byte that no encoding knows
 _NOT_TEXT = "[\x00\u2400\ufffd]"
@@ -74,6 +75,10 @@ class Block:
     def cut(self, start: int, end: int, first: int) -> Block:
         """A part of it, from line `first` on."""
         return Block(self.data[start:end], first, self.header)
+
+    def alone(self) -> Block:
+        """Without the lines before it."""
+        return self.cut(self.start, len(self.data), self.first) if self.start else self
 
     def rows(self) -> Rows:
         """One row per line; blank lines are none."""
@@ -136,11 +141,16 @@ class Parsed:
     read: int
     given: dict[str, str] = field(default_factory=dict)  # by target column: what the file's name tells
     rejected: list[Rejected] = field(default_factory=list)
-    skipped: Counter[str] = field(default_factory=Counter)
+    skipped_lines: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))  # by reason
     notes: dict[str, Any] = field(default_factory=dict)
     header: str | None = None
     all_text: bool = False  # surely without signs for bytes that are no characters
     numbers: dict[str, pa.Array] = field(default_factory=dict)  # of some columns, the cells as 64-bit numbers
+
+    @property
+    def skipped(self) -> Counter[str]:
+        """How many rows were skipped for each reason."""
+        return Counter({reason: len(lines) for reason, lines in self.skipped_lines.items()})
 
     def frame(self) -> pd.DataFrame:
         """The rows that passed, as text, one column per target column, indexed by file line."""
@@ -150,8 +160,7 @@ class Parsed:
 
 def read_rows(rows: Rows | Block, format: Format, *, given: dict[str, str] | None = None) -> Parsed:
     """Split, clean and check rows. Nothing is lost: each row is in a column, rejected or skipped."""
-    if isinstance(rows, Block) and rows.start:
-        rows = rows.cut(rows.start, len(rows.data), rows.first)
+    rows = rows.alone() if isinstance(rows, Block) else rows
     parsed = Parsed(format, {}, np.empty(0, np.int32), rows.by_line(), read=0, given=given or {}, header=rows.header)
     if isinstance(rows, Block) and rows.is_plain():
         parsed.all_text = rows.data.isascii() and b"\0" not in rows.data
@@ -169,6 +178,59 @@ def read_rows(rows: Rows | Block, format: Format, *, given: dict[str, str] | Non
         cells, lines = _exploded(cells, lines, parsed)
     parsed.columns, parsed.lines = cells, lines
     return parsed
+
+
+@dataclass(frozen=True)
+class Together:
+    """Several files as read at once: all their rows, file by file, and each file's own part of them."""
+
+    parsed: Parsed
+    parts: list[Parsed]
+    places: list[slice]  # of each part among the rows of `parsed`
+
+
+def read_together(blocks: Sequence[Block], format: Format) -> Together | None:
+    """As read_rows for each of the blocks, which share a header: a call costs as much as the rows of a small file.
+
+    None where something was noted of the rows: of which file, only reading them one by one tells.
+    """
+    blocks = [block.alone() for block in blocks]
+    bodies = [block.data if block.data.endswith(b"\n") else block.data + b"\n" for block in blocks]
+    ends = np.cumsum([body.count(b"\n") for body in bodies])
+    shifts = np.array([block.first for block in blocks]) - np.concatenate([[0], ends[:-1]])
+    parsed = read_rows(Block(b"".join(bodies), 0, blocks[0].header), format)
+    if parsed.notes:
+        return None
+    if (np.diff(parsed.lines) < 0).any():  # mended rows come last
+        order = np.argsort(parsed.lines, kind="stable")
+        chosen = pa.array(order)
+        parsed.columns = {name: column.take(chosen) for name, column in parsed.columns.items()}
+        parsed.numbers = {name: column.take(chosen) for name, column in parsed.numbers.items()}
+        parsed.lines = parsed.lines[order]
+    bounds = [0, *np.searchsorted(parsed.lines, ends).tolist()]
+    places = [slice(start, end) for start, end in itertools.pairwise(bounds)]
+    parts = [
+        Parsed(
+            format,
+            {name: column[place] for name, column in parsed.columns.items()},
+            parsed.lines[place] + np.int32(shift),
+            block.by_line(),
+            read=place.stop - place.start,
+            header=block.header,
+            all_text=parsed.all_text,
+        )
+        for block, shift, place in zip(blocks, shifts, places, strict=True)
+    ]
+    for rejected in parsed.rejected:
+        file = int(np.searchsorted(ends, rejected.line, side="right"))
+        parts[file].rejected.append(replace(rejected, line=rejected.line + int(shifts[file])))
+        parts[file].read += 1
+    for reason, lines in parsed.skipped_lines.items():
+        files = np.searchsorted(ends, lines, side="right")
+        for file, line in zip(files.tolist(), (lines + shifts[files]).tolist(), strict=True):
+            parts[file].skipped_lines[reason].append(line)
+            parts[file].read += 1
+    return Together(parsed, parts, places)
 
 
 # --- from text to cells ---------------------------------------------------------------------------------------------
@@ -223,7 +285,7 @@ def _plain_cells(block: Block, parsed: Parsed) -> tuple[dict[str, pa.Array], np.
         odd.append(row.number - 1)
         return "skip"
 
-    data = block.data.replace(b", ", b",")  # the exchange's habit; cheaper here than cell by cell
+    data = _without_blanks(block.data)
     trimmed = parsed.all_text and not any(blank in data for blank in _BLANKS)
     table = arrow_csv.read_csv(
         pa.BufferReader(data),
@@ -259,6 +321,15 @@ def _plain_cells(block: Block, parsed: Parsed) -> tuple[dict[str, pa.Array], np.
     return _without_headers(cells, lines, parsed)
 
 
+def _without_blanks(data: bytes) -> bytes:
+    """Leave out the blank after each comma, a habit of the exchange: cheaper here than cell by cell."""
+    text = np.frombuffer(data, np.uint8)
+    blanks = np.flatnonzero(text == ord(" "))
+    if len(blanks) and blanks[0] and (text[blanks - 1] == ord(",")).all():
+        return data.translate(None, b" ")  # there are no others
+    return data.replace(b", ", b",") if len(blanks) else data
+
+
 def _without_headers(
     cells: dict[str, pa.Array], lines: np.ndarray, parsed: Parsed
 ) -> tuple[dict[str, pa.Array], np.ndarray]:
@@ -290,7 +361,7 @@ def _mend_widths(
         cells: list[str] = parts[int(place)].as_py()
         line = int(lines[place])
         if not any(cell.strip() for cell in cells):
-            parsed.skipped[Reason.BLANK_LINE] += 1
+            parsed.skipped_lines[Reason.BLANK_LINE].append(line)
         elif len(cells) > width and not any(cell.strip() for cell in cells[width:]):
             mended[int(place)] = cells[:width]
         else:
@@ -370,7 +441,7 @@ def _skip(
     cells: dict[str, pa.Array], lines: np.ndarray, mask: np.ndarray, reason: Reason, parsed: Parsed
 ) -> tuple[dict[str, pa.Array], np.ndarray]:
     if mask.any():
-        parsed.skipped[reason] += int(mask.sum())
+        parsed.skipped_lines[reason] += lines[mask].tolist()
         return _kept(cells, lines, ~mask)
     return cells, lines
 
@@ -543,7 +614,7 @@ def _exploded(cells: dict[str, pa.Array], lines: np.ndarray, parsed: Parsed) -> 
             )
             continue
         if not made:
-            parsed.skipped[Reason.NOT_FLAGGED] += 1
+            parsed.skipped_lines[Reason.NOT_FLAGGED].append(line)
         rows += made
         of_line += [line] * len(made)
     return (

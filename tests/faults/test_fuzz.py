@@ -73,7 +73,7 @@ class Broken:
             case "an exception" if any(row.reason is Reason.BAD_NUMBER for row in parsed.rejected):
                 raise ValueError("a number that int() does not read")
             case "a lost row" if parsed.skipped[Reason.BLANK_LINE]:
-                parsed.skipped[Reason.BLANK_LINE] -= 1
+                parsed.skipped_lines[Reason.BLANK_LINE].pop()
             case "a row both ways" if parsed.rejected and len(parsed.lines):
                 parsed.lines[0] = parsed.rejected[0].line
             case "a number too wide" if "volume" in parsed.columns and parsed.rejected:
