@@ -1,0 +1,79 @@
+"""stage: Weinstein's four stages, of weekly closes as they stand on the day and their mean of 30 weeks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from screener_data.formulas.compiled import F8, Int64, compiled
+from screener_data.formulas.state import TAIL_WEEKS
+
+__all__ = ["stages", "week_of"]
+
+
+@compiled
+def week_of(day: int) -> int:
+    """Number the ISO week (Monday to Sunday) of a day since 1970-01-01, which was a Thursday."""
+    return (day + 3) // 7
+
+
+@compiled
+def stages(days: Int64, closes: F8, state: Any, week_closes: F8, before: F8, stage: F8) -> None:
+    """Write the column (1.0 to 4.0; NaN while there are fewer than 34 weekly closes), and advance the state.
+
+    days, closes (comparable): (m,); week_closes, before: room for 34 + m.
+
+    The sums S of 30 weekly closes are compared, not their means: rising is S ≥ 1.01 · S of four weeks before, falling
+    the mirror, above is 30·C > S. All of it is exact for whole paise.
+    """
+    running = TAIL_WEEKS - 1
+    last = running
+    week_closes[:TAIL_WEEKS] = state.week_closes
+    week = week_of(state.day) if state.weeks > 0 else week_of(days[0]) - 1
+    for j in range(len(days)):
+        if week_of(days[j]) != week:
+            week = week_of(days[j])
+            last += 1
+        week_closes[last] = closes[j]
+
+    # Σ of the 29 weekly closes before each week
+    for w in range(29, last + 1):
+        before[w] = week_closes[w - 29]
+    for k in range(28, 0, -1):
+        for w in range(29, last + 1):
+            before[w] += week_closes[w - k]
+
+    weeks, reading, decisive = state.weeks, state.reading, state.decisive
+    week = week_of(state.day) if state.weeks > 0 else week_of(days[0]) - 1
+    w = running
+    completed = before[w]
+    earlier = before[w - 4] + week_closes[w - 4]
+    for j in range(len(days)):
+        if week_of(days[j]) != week:
+            week = week_of(days[j])
+            w += 1
+            weeks += 1
+            completed = before[w]
+            earlier = before[w - 4] + week_closes[w - 4]
+            if reading != 0:
+                decisive = reading
+        if weeks < 34:
+            stage[j] = np.nan
+            continue
+        thirty = completed + closes[j]
+        lead, rise = 30 * closes[j] - thirty, 100 * (thirty - earlier)
+        if lead > 0 and rise >= earlier:
+            reading = 2
+            stage[j] = 2.0
+        elif lead < 0 and rise <= -earlier:
+            reading = 4
+            stage[j] = 4.0
+        else:
+            reading = 0
+            after = decisive if decisive != 0 else (4 if lead < 0 else 2)
+            stage[j] = 3.0 if after == 2 else 1.0
+
+    state.weeks, state.reading, state.decisive = weeks, reading, decisive
+    for k in range(TAIL_WEEKS):
+        state.week_closes[k] = week_closes[last - running + k]
