@@ -14,10 +14,10 @@ from screener_data.formulas.averages import moving_averages
 from screener_data.formulas.bars import Bars
 from screener_data.formulas.compiled import F8, Flags, Int64, compiled, source_digest, stored
 from screener_data.formulas.contraction import contraction_scores
-from screener_data.formulas.stage import stages
+from screener_data.formulas.stage import stages, week_of
 from screener_data.formulas.state import STATE, TAIL_CLOSES, TAIL_MOVES, TAIL_VOLUMES, TAIL_WEEKS, VCP_WINDOW, new_states
 from screener_data.formulas.strength import ratings, strengths
-from screener_data.formulas.true_range import average_true_range
+from screener_data.formulas.true_range import average_true_range, next_atr
 from screener_data.formulas.vars import sums_of_moves
 from screener_data.formulas.volume import volume_averages
 
@@ -168,7 +168,7 @@ def _pass(digest: int) -> Any:
         highs, lows, ranges, scale, volume_unit = np.empty((5, longest))
         volumes = np.empty(TAIL_VOLUMES + longest)
         moves = np.empty(TAIL_MOVES + longest)
-        known, where, days = np.empty((3, longest), np.int64)
+        known, where, week = np.empty((3, longest), np.int64)
         work = np.empty((3, TAIL_CLOSES + longest))
         swing_prices, swing_bars = np.empty(VCP_WINDOW + longest), np.empty(VCP_WINDOW + longest, np.int64)
         week_closes, before = np.empty((2, TAIL_WEEKS + longest))
@@ -176,57 +176,65 @@ def _pass(digest: int) -> Any:
         for symbol in range(first, end):
             start, stop = offsets[symbol], offsets[symbol + 1]
             state = states[symbol]
-            m = 0
-            unknown_for = state.known
-            for i in range(start, stop):
-                high_, low_, close_ = high[i] * price_scale[i], low[i] * price_scale[i], close[i] * price_scale[i]
-                if not (0 < close_ < np.inf and 0 < high_ < np.inf and 0 < low_ < np.inf):
-                    continue
-                highs[m], lows[m], closes[TAIL_CLOSES + m] = high_, low_, close_
-                scale[m], volume_unit[m] = price_scale[i], volume_scale[i]
-                traded = volume[i] * volume_scale[i]
-                good = 0 <= traded < np.inf
-                unknown_for = unknown_for + 1 if good else 0
-                volumes[TAIL_VOLUMES + m] = traded if good else 0.0
-                known[m], where[m], days[m] = unknown_for, i - start, day[i]
-                m += 1
-            if m == 0:
-                out[:, start:stop] = np.nan
-                continue
-
+            count, known_for, last_atr = state.count, state.known, state.atr
             for k in range(TAIL_CLOSES):
                 closes[k] = state.closes[k]
             for k in range(TAIL_VOLUMES):
                 volumes[k] = state.volumes[k]
             for k in range(TAIL_MOVES):
                 moves[k] = state.moves[k]
-            count = state.count
-            columns = out[:, start : start + m]
-            long, recent = closes[: TAIL_CLOSES + m], closes[TAIL_CLOSES - 1 : TAIL_CLOSES + m]
-            units, atr = scale[:m], ranges[:m]
+            m = 0
+            last_close = closes[TAIL_CLOSES - 1]
+            for i in range(start, stop):
+                high_, low_, close_ = high[i] * price_scale[i], low[i] * price_scale[i], close[i] * price_scale[i]
+                if not (0 < close_ < np.inf and 0 < high_ < np.inf and 0 < low_ < np.inf):
+                    continue
+                last_atr = next_atr(last_atr, count + m, high_, low_, last_close)
+                last_close = close_
+                highs[m], lows[m], closes[TAIL_CLOSES + m], ranges[m] = high_, low_, close_, last_atr
+                scale[m], volume_unit[m] = price_scale[i], volume_scale[i]
+                traded = volume[i] * volume_scale[i]
+                good = 0 <= traded < np.inf
+                known_for = known_for + 1 if good else 0
+                volumes[TAIL_VOLUMES + m] = traded if good else 0.0
+                known[m], where[m], week[m] = known_for, i - start, week_of(day[i])
+                m += 1
+            if m == 0:
+                out[:, start:stop] = np.nan
+                continue
 
-            strengths(long, count, columns[0])
-            moving_averages(long, count, units, work[:, : len(long)], columns[8], columns[9], columns[10], columns[11])
+            end_ = start + m
+            long, recent = closes[: TAIL_CLOSES + m], closes[TAIL_CLOSES - 1 : TAIL_CLOSES + m]
+            unit, atr = scale[:m], ranges[:m]
+            strengths(long, count, out[0, start:end_])
+            sums_of_moves(moves[: TAIL_MOVES + m], recent, atr, count, work, out[1, start:end_])
+            average_true_range(atr, recent[1:], count, unit, out[2, start:end_], out[3, start:end_])
+            stages(week[:m], recent[1:], state, week_closes, before, out[4, start:end_])
+            contraction_scores(highs[:m], lows[:m], atr, state, swing_prices, swing_bars, out[5, start:end_])
             volume_averages(
                 volumes[: TAIL_VOLUMES + m],
                 known[:m],
                 volume_unit[:m],
-                work[:, : TAIL_VOLUMES + m],
-                columns[6],
-                columns[7],
+                work,
+                out[6, start:end_],
+                out[7, start:end_],
             )
-            state.atr = average_true_range(
-                highs[:m], lows[:m], recent, count, state.atr, units, atr, columns[3], columns[2]
+            moving_averages(
+                long,
+                count,
+                unit,
+                work,
+                out[8, start:end_],
+                out[9, start:end_],
+                out[10, start:end_],
+                out[11, start:end_],
             )
-            sums_of_moves(moves[: TAIL_MOVES + m], recent, atr, count, work[:, : TAIL_MOVES + m], columns[1])
+            sums = out[1, start:end_]
             for j in range(m):
-                columns[1, j] -= benchmark[session[start + where[j]]]
-            stages(days[:m], recent[1:], state, week_closes, before, columns[4])
-            contraction_scores(highs[:m], lows[:m], atr, state, swing_prices, swing_bars, columns[5])
+                sums[j] -= benchmark[session[start + where[j]]]
 
-            state.count = count + m
-            state.day = days[m - 1]
-            state.known = unknown_for
+            state.count, state.day = count + m, day[start + where[m - 1]]
+            state.known, state.atr = known_for, last_atr
             for k in range(TAIL_CLOSES):
                 state.closes[k] = closes[m + k]
             for k in range(TAIL_VOLUMES):

@@ -19,60 +19,60 @@ def week_of(day: int) -> int:
 
 
 @compiled
-def stages(days: Int64, closes: F8, state: Any, week_closes: F8, before: F8, stage: F8) -> None:
+def stages(week: Int64, closes: F8, state: Any, week_closes: F8, before: F8, stage: F8) -> None:
     """Write the column (1.0 to 4.0; NaN while there are fewer than 34 weekly closes), and advance the state.
 
-    days, closes (comparable): (m,); week_closes, before: room for 34 + m.
+    week (of each bar), closes (comparable): (m,); week_closes, before: room for 34 + m.
 
     The sums S of 30 weekly closes are compared, not their means: rising is S ≥ 1.01 · S of four weeks before, falling
     the mirror, above is 30·C > S. All of it is exact for whole paise.
     """
     running = TAIL_WEEKS - 1
+    for k in range(TAIL_WEEKS):
+        week_closes[k] = state.week_closes[k]
     last = running
-    week_closes[:TAIL_WEEKS] = state.week_closes
-    week = week_of(state.day) if state.weeks > 0 else week_of(days[0]) - 1
-    for j in range(len(days)):
-        if week_of(days[j]) != week:
-            week = week_of(days[j])
+    now = week_of(state.day) if state.weeks > 0 else week[0] - 1
+    for j in range(len(week)):
+        if week[j] != now:
+            now = week[j]
             last += 1
         week_closes[last] = closes[j]
 
     # Σ of the 29 weekly closes before each week
-    for w in range(29, last + 1):
-        before[w] = week_closes[w - 29]
-    for k in range(28, 0, -1):
-        for w in range(29, last + 1):
-            before[w] += week_closes[w - k]
+    sums = before[29:]
+    for w in range(last - 28):
+        sums[w] = week_closes[w]
+    for k in range(1, 29):
+        shifted = week_closes[k:]
+        for w in range(last - 28):
+            sums[w] += shifted[w]
 
     weeks, reading, decisive = state.weeks, state.reading, state.decisive
-    week = week_of(state.day) if state.weeks > 0 else week_of(days[0]) - 1
+    now = week_of(state.day) if weeks > 0 else week[0] - 1
     w = running
     completed = before[w]
     earlier = before[w - 4] + week_closes[w - 4]
-    for j in range(len(days)):
-        if week_of(days[j]) != week:
-            week = week_of(days[j])
+    for j in range(len(week)):
+        if week[j] != now:
+            now = week[j]
             w += 1
             weeks += 1
             completed = before[w]
             earlier = before[w - 4] + week_closes[w - 4]
             if reading != 0:
                 decisive = reading
-        if weeks < 34:
+        if weeks < TAIL_WEEKS:
             stage[j] = np.nan
             continue
         thirty = completed + closes[j]
         lead, rise = 30 * closes[j] - thirty, 100 * (thirty - earlier)
+        reading = 0
         if lead > 0 and rise >= earlier:
             reading = 2
-            stage[j] = 2.0
-        elif lead < 0 and rise <= -earlier:
+        if lead < 0 and rise <= -earlier:
             reading = 4
-            stage[j] = 4.0
-        else:
-            reading = 0
-            after = decisive if decisive != 0 else (4 if lead < 0 else 2)
-            stage[j] = 3.0 if after == 2 else 1.0
+        after = decisive if decisive != 0 else (4 if lead < 0 else 2)
+        stage[j] = reading if reading != 0 else (3.0 if after == 2 else 1.0)
 
     state.weeks, state.reading, state.decisive = weeks, reading, decisive
     for k in range(TAIL_WEEKS):

@@ -12,8 +12,8 @@ __all__ = ["FIRST_STRENGTH", "ratings", "strengths"]
 FIRST_STRENGTH = 252
 
 _TILE = 16  # sessions ranked together: their bars share cache lines
-_DIGIT = 11  # bits; three digits sort a float32
-_DIGITS = 1 << _DIGIT
+_DIGIT = 11  # bits; two digits hold the sign, the exponent and 13 bits more of a float32
+_LOW = (1 << _DIGIT) - 1
 
 
 @compiled
@@ -36,33 +36,35 @@ def strengths(closes: F8, count: int, strength: F8) -> None:
 
 
 @compiled
-def _sort(values: F8, keys: Int64, spare: Int64, starts: Int64) -> Int64:
-    """Order the places of values: in the low half of each key returned, ascending by value.
+def _sort(values: F8, keys: Int64, spare: Int64, starts: Int64) -> None:
+    """Order the places of values, ascending by value: in the low half of each key.
 
-    A radix sort by the value as float32 (in the key's high half), then one of insertion, which finds little to do, by
-    the value itself. keys, spare: as long as values; starts: (3, 2048).
+    A radix sort by the upper 22 bits of the value as float32 (in the key's high half), then one of insertion, by the
+    value itself, which finds little left to do. keys, spare: as long as values; starts: (2, 2048).
     """
     size = len(values)
+    low, high = starts[0], starts[1]
     starts[:] = 0
-    bits = values.astype(np.float32).view(np.int32)
+    bits = values.astype(np.float32).view(np.uint32)
     for i in range(size):
         # flipped so that floats are ordered as unsigned whole numbers
         image = np.int64(bits[i])
-        image = (~image if image < 0 else image | 0x80000000) & 0xFFFFFFFF
+        image = (image ^ 0xFFFFFFFF if image & 0x80000000 else image | 0x80000000) >> (32 - 2 * _DIGIT)
         keys[i] = (image << 32) | i
-        for digit in range(3):
-            starts[digit, (keys[i] >> (32 + digit * _DIGIT)) & (_DIGITS - 1)] += 1
-    for digit in range(3):
-        total = 0
-        for word in range(_DIGITS):
-            here = starts[digit, word]
-            starts[digit, word] = total
-            total += here
-        for i in range(size):
-            word = (keys[i] >> (32 + digit * _DIGIT)) & (_DIGITS - 1)
-            spare[starts[digit, word]] = keys[i]
-            starts[digit, word] += 1
-        keys, spare = spare, keys
+        low[image & _LOW] += 1
+        high[image >> _DIGIT] += 1
+    lows = highs = 0
+    for word in range(_LOW + 1):
+        low[word], lows = lows, lows + low[word]
+        high[word], highs = highs, highs + high[word]
+    for i in range(size):
+        word = (keys[i] >> 32) & _LOW
+        spare[low[word]] = keys[i]
+        low[word] += 1
+    for i in range(size):
+        word = spare[i] >> (32 + _DIGIT)
+        keys[high[word]] = spare[i]
+        high[word] += 1
     for i in range(1, size):
         key = keys[i]
         value = values[key & 0xFFFFFFFF]
@@ -71,59 +73,68 @@ def _sort(values: F8, keys: Int64, spare: Int64, starts: Int64) -> Int64:
             keys[j] = keys[j - 1]
             j -= 1
         keys[j] = key
-    return keys
+
+
+@compiled
+def _rank(values: F8, keys: Int64, spare: Int64, starts: Int64, ratings: F8) -> None:
+    """Write 100 · (rank − 1) / (N − 1) of each value among them all; equal ones share their mean rank; N = 1: NaN."""
+    size = len(values)
+    if size == 1:
+        ratings[0] = np.nan
+        return
+    _sort(values, keys, spare, starts)
+    low = 0
+    while low < size:
+        value = values[keys[low] & 0xFFFFFFFF]
+        high = low
+        while high + 1 < size and values[keys[high + 1] & 0xFFFFFFFF] == value:
+            high += 1
+        rating = 50 * (low + high) / (size - 1)
+        for i in range(low, high + 1):
+            ratings[keys[i] & 0xFFFFFFFF] = rating
+        low = high + 1
 
 
 @stored
 def ratings(offsets: Int64, session: Int32, ranked: Flags, first: int, end: int, values: F8) -> None:
     """Turn strengths into ratings, in place, for the sessions from first up to end.
 
-    100 · (rank − 1) / (N − 1) among the bars of a session that have a strength and whose symbol is ranked; equal ones
-    share their mean rank. NaN where N is 1 and for all others. offsets: (symbols + 1,); ranked: (symbols,);
-    session, values: (bars,).
+    Each bar is rated among the bars of its session that have a strength and whose symbol is ranked; all others become
+    NaN. offsets: (symbols + 1,); ranked: (symbols,); session, values: (bars,).
     """
     symbols = len(ranked)
     cursor = np.empty(symbols, np.int64)
     for symbol in range(symbols):
         a, b = offsets[symbol], offsets[symbol + 1]
         cursor[symbol] = a + np.searchsorted(session[a:b], first)
-    found = np.empty((_TILE, symbols), np.float64)
-    places = np.empty((_TILE, symbols), np.int64)
-    counts = np.empty(_TILE, np.int64)
-    keys, spare = np.empty(symbols, np.int64), np.empty(symbols, np.int64)
-    starts = np.empty((3, _DIGITS), np.int64)
+    found, rated = np.empty((_TILE, symbols)), np.empty((_TILE, symbols))
+    taken = np.empty(_TILE, np.int64)
+    keys, spare = np.empty((2, symbols), np.int64)
+    starts = np.empty((2, _LOW + 1), np.int64)
     for tile in range(first, end, _TILE):
         tile_end = min(tile + _TILE, end)
-        counts[:] = 0
+        taken[:] = 0
         for symbol in range(symbols):
             at, stop = cursor[symbol], offsets[symbol + 1]
-            use = ranked[symbol]
             while at < stop and session[at] < tile_end:
-                value = values[at]
-                if use and value == value:  # not NaN
+                if ranked[symbol] and not np.isnan(values[at]):
                     row = session[at] - tile
-                    found[row, counts[row]] = value
-                    places[row, counts[row]] = at
-                    counts[row] += 1
+                    found[row, taken[row]] = values[at]
+                    taken[row] += 1
+                at += 1
+        for row in range(tile_end - tile):
+            n = taken[row]
+            if n > 0:
+                _rank(found[row, :n], keys, spare, starts, rated[row])
+        taken[:] = 0
+        for symbol in range(symbols):
+            at, stop = cursor[symbol], offsets[symbol + 1]
+            while at < stop and session[at] < tile_end:
+                if ranked[symbol] and not np.isnan(values[at]):
+                    row = session[at] - tile
+                    values[at] = rated[row, taken[row]]
+                    taken[row] += 1
                 else:
                     values[at] = np.nan
                 at += 1
             cursor[symbol] = at
-        for row in range(tile_end - tile):
-            n = counts[row]
-            if n == 1:
-                values[places[row, 0]] = np.nan
-            if n < 2:
-                continue
-            here, place = found[row, :n], places[row]
-            order = _sort(here, keys[:n], spare[:n], starts)
-            low = 0
-            while low < n:
-                value = here[order[low] & 0xFFFFFFFF]
-                high = low
-                while high + 1 < n and here[order[high + 1] & 0xFFFFFFFF] == value:
-                    high += 1
-                rating = 100 * (0.5 * (low + high)) / (n - 1)
-                for i in range(low, high + 1):
-                    values[place[order[i] & 0xFFFFFFFF]] = rating
-                low = high + 1

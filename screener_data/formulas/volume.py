@@ -23,16 +23,19 @@ def volume_averages(
     with this one have a known volume; scale: (m,); work: two rows as long as volumes.
     NaN where a volume of the window is unknown; vol_vs_avg_pct also where the average is zero.
     """
+    size = len(scale)
     fours, sums = work[0], work[1]
     fold(volumes, 4, 1, fours)
     fold(fours, 5, 4, sums)
-    today = volumes[20:]
-    with_today, before = sums[20:], sums[19:]
-    for j in range(len(scale)):
-        mean = with_today[j] / (20 * scale[j])
-        vol_20d_avg[j] = mean if known[j] >= 20 else np.nan
-    for j in range(len(scale)):
-        # (20·V − Σ) / Σ is V / mean − 1, and exact up to the division
+    today, with_today, before = volumes[20:], sums[20:], sums[19:]
+    for j in range(size):
+        vol_20d_avg[j] = with_today[j] / (20 * scale[j])
+    for j in range(size):
+        # (20·V − Σ) / Σ is V / mean − 1, and exact up to the division; 0 / 0 is NaN, V / 0 is made so
         percent = 100 * (20 * today[j] - before[j]) / before[j]
-        percent = percent if percent < MOST_VS_AVG_PCT else MOST_VS_AVG_PCT
-        vol_vs_avg_pct[j] = percent if known[j] >= 21 and before[j] > 0 else np.nan
+        vol_vs_avg_pct[j] = percent if percent < MOST_VS_AVG_PCT else MOST_VS_AVG_PCT
+    for j in range(size):
+        if known[j] < 21 or before[j] == 0:
+            vol_vs_avg_pct[j] = np.nan
+            if known[j] < 20:
+                vol_20d_avg[j] = np.nan
