@@ -20,9 +20,7 @@ def _mean(sums: F8, n: int, count: int, scale: F8, out: F8) -> None:
 
 
 @compiled
-def moving_averages(
-    closes: F8, count: int, scale: F8, work: F8, ma_10: F8, ma_20: F8, ma_50: F8, ma_200: F8
-) -> None:
+def moving_averages(closes: F8, count: int, scale: F8, work: F8, ma_10: F8, ma_20: F8, ma_50: F8, ma_200: F8) -> None:
     """Write the four columns, in paise of each bar's own day.
 
     closes: comparable, a tail of earlier bars, then the m new ones; count: bars before these; scale: (m,);

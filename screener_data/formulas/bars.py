@@ -38,7 +38,8 @@ class Bars:
     def __post_init__(self) -> None:
         """Refuse what the compiled formulas would read amiss."""
         offsets = self.offsets
-        if offsets.dtype != np.int64 or offsets.ndim != 1 or not len(offsets) or offsets[0] or (np.diff(offsets) < 0).any():
+        whole = offsets.dtype == np.int64 and offsets.ndim == 1 and len(offsets) > 0
+        if not whole or offsets[0] != 0 or (np.diff(offsets) < 0).any():
             raise UsageError("offsets must be int64, start at 0 and never fall")
         for name in _COLUMNS:
             column, right = getattr(self, name), np.dtype(_TYPES.get(name, np.float64))

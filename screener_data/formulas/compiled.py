@@ -21,7 +21,7 @@ Flags = NDArray[np.bool_]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 #: No "fastmath": a sum must not depend on how the compiler likes to group it.
-_OPTIONS = {"nogil": True, "error_model": "numpy"}
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
 
 def compiled(function: _Function) -> _Function:

@@ -60,9 +60,7 @@ def _highest(prices: F8, first: int, end: int) -> int:
 
 
 @compiled
-def contraction_scores(
-    highs: F8, lows: F8, ranges: F8, state: Any, prices: F8, bars: Int64, vcp_score: F8
-) -> None:
+def contraction_scores(highs: F8, lows: F8, ranges: F8, state: Any, prices: F8, bars: Int64, vcp_score: F8) -> None:
     """Write the column (NaN before 120 bars), and advance the state.
 
     highs, lows, ranges (the ATR): (m,), comparable; prices, bars: room for 120 + m swings.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,14 @@ from screener_data.formulas.bars import Bars
 from screener_data.formulas.compiled import F8, Flags, Int64, compiled, source_digest, stored
 from screener_data.formulas.contraction import contraction_scores
 from screener_data.formulas.stage import stages, week_of
-from screener_data.formulas.state import STATE, TAIL_CLOSES, TAIL_MOVES, TAIL_VOLUMES, TAIL_WEEKS, VCP_WINDOW, new_states
+from screener_data.formulas.state import (
+    STATE,
+    TAIL_CLOSES,
+    TAIL_MOVES,
+    TAIL_VOLUMES,
+    TAIL_WEEKS,
+    VCP_WINDOW,
+)
 from screener_data.formulas.strength import ratings, strengths
 from screener_data.formulas.true_range import average_true_range, next_atr
 from screener_data.formulas.vars import sums_of_moves
@@ -129,7 +137,7 @@ def benchmark_sums(bars: Bars, states: NDArray[np.void], sessions: int) -> F8:
 def _in_threads(run: Callable[[int, int], None], edges: Iterable[int], threads: int) -> None:
     """Run each piece between two edges; compiled code holds no lock, so threads run at once."""
     edges = [int(edge) for edge in edges]
-    pieces = [(a, b) for a, b in zip(edges, edges[1:], strict=False) if a < b]
+    pieces = [(a, b) for a, b in pairwise(edges) if a < b]
     if len(pieces) < 2 or threads < 2:
         for piece in pieces:
             run(*piece)

@@ -14,9 +14,7 @@ MOST_VS_AVG_PCT = 999_999.99
 
 
 @compiled
-def volume_averages(
-    volumes: F8, known: Int64, scale: F8, work: F8, vol_20d_avg: F8, vol_vs_avg_pct: F8
-) -> None:
+def volume_averages(volumes: F8, known: Int64, scale: F8, work: F8, vol_20d_avg: F8, vol_vs_avg_pct: F8) -> None:
     """Write the two columns: shares of each bar's own day, and percent.
 
     volumes: comparable, 0 where unknown, 20 earlier bars, then the m new ones; known: (m,), how many bars up to and
