@@ -18,9 +18,12 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import fields
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -181,22 +184,31 @@ def differences(found: Columns, right: Columns, who: str) -> list[str]:
     return wrong
 
 
-def peak_memory(symbols: int, sessions: int) -> tuple[float, float]:
-    """MB that a process of its own needs at most: for the bars, and for bars and columns."""
-    command = [sys.executable, __file__, "--worker", "--symbols", str(symbols), "--sessions", str(sessions)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    before, after = json.loads(done.stdout)
-    return before, after
+def megabytes(bars: Bars) -> float:
+    return sum(getattr(bars, one.name).nbytes for one in fields(bars)) / 1e6
 
 
-def worker(symbols: int, sessions: int) -> None:
-    warm, index = make(20, 300)
-    by_formulas(warm, index, 300)
-    bars, index = make(symbols, sessions)
-    unit = 1e6 if sys.platform == "darwin" else 1e6 / 1024
-    held = sum(getattr(bars, name).nbytes for name in Bars.__dataclass_fields__) / 1e6
+def peak_memory(bars: Bars, index: Bars, sessions: int) -> float:
+    """MB that a process of its own, which reads these bars from files, needs at most while it computes."""
+    with tempfile.TemporaryDirectory(prefix="screener-bench-") as folder:
+        for name, one in (("bars", bars), ("index", index)):
+            for column in fields(one):
+                np.save(Path(folder) / f"{name}-{column.name}.npy", getattr(one, column.name))
+        command = [sys.executable, __file__, "--worker", folder, "--sessions", str(sessions)]
+        return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def worker(folder: Path, sessions: int) -> None:
+    bars, index = (
+        Bars(**{column.name: np.load(folder / f"{name}-{column.name}.npy") for column in fields(Bars)})
+        for name in ("bars", "index")
+    )
     by_formulas(bars, index, sessions)
-    sys.stdout.write(json.dumps([held, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit]))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    status = Path("/proc/self/status")
+    if status.is_file():  # Linux counts into ru_maxrss what the parent had when it started us; VmHWM is ours alone
+        peak = next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if line[:6] == "VmHWM:")
+    sys.stdout.write(str(peak / 1e6))
 
 
 def main() -> int:
@@ -206,14 +218,14 @@ def main() -> int:
     parser.add_argument("--sessions", type=int, help=f"default {FULL[1]:,}; another size misses no bar")
     parser.add_argument("--pairs", type=int, default=7, help="turns of formulas and TA-Lib (default 7); pandas has two")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of the table")
-    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     default = QUICK if options.quick else FULL
     symbols, sessions = options.symbols or default[0], options.sessions or default[1]
     if symbols < 1 or sessions < 2 or options.pairs < 1:
         parser.error("there must be a symbol, two sessions and a pair")
     if options.worker:
-        worker(symbols, sessions)
+        worker(options.worker, sessions)
         return 0
 
     bars, index = make(symbols, sessions)
@@ -247,7 +259,7 @@ def main() -> int:
         say("\n".join(f"WRONG: {line}" for line in wrong))
         return 2
 
-    held, peak = peak_memory(symbols, sessions)
+    held, peak = megabytes(bars), peak_memory(bars, index, sessions)
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     ratios = {name: medians[name] / medians["formulas"] for name in ("TA-Lib", "pandas")}
     bar = {"TA-Lib": TALIB_BAR, "pandas": PANDAS_BAR}

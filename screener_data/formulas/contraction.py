@@ -80,25 +80,20 @@ def contraction_scores(highs: F8, lows: F8, ranges: F8, state: Any, prices: F8, 
     for j in range(len(highs)):
         bar = count + j
         changed = False
-        if falling:
-            if lows[j] < extreme:
-                extreme, extreme_bar = lows[j], bar
-            elif ranges[j] > 0 and highs[j] >= extreme + SWING * ranges[j]:
-                prices[end], bars[end] = extreme, extreme_bar
-                if top == end:  # still no high
-                    top += 1
-                end += 1
-                changed = True
-                falling, extreme, extreme_bar = 0, highs[j], bar
-        elif highs[j] > extreme:
-            extreme, extreme_bar = highs[j], bar
-        elif bar >= FIRST_ATR and ranges[j] > 0 and lows[j] <= extreme - SWING * ranges[j]:
-            prices[end], bars[end] = extreme, extreme_bar
-            if top >= end or extreme > prices[top]:
+        # a swing low is looked for as the high of the bars upside down
+        ahead, behind = (-lows[j], -highs[j]) if falling else (highs[j], lows[j])
+        record = ahead > extreme
+        turned = (not record) & (ranges[j] > 0) & (extreme - behind >= SWING * ranges[j]) & (bar >= FIRST_ATR)
+        extreme, extreme_bar = (ahead, bar) if record else (extreme, extreme_bar)
+        if turned:
+            prices[end], bars[end] = abs(extreme), extreme_bar
+            if falling:
+                top = end + 1 if top == end else top  # there is still no high
+            elif top == end or extreme > prices[top]:
                 top = end
             end += 1
             changed = True
-            falling, extreme, extreme_bar = 1, lows[j], bar
+            falling, extreme, extreme_bar = 1 - falling, -behind, bar
         while oldest < end and bars[oldest] <= bar - VCP_WINDOW:
             oldest += 1
         if top < oldest:

@@ -52,6 +52,7 @@ def stages(week: Int64, closes: F8, state: Any, week_closes: F8, before: F8, sta
     w = running
     completed = before[w]
     earlier = before[w - 4] + week_closes[w - 4]
+    decided = 3.0 if decisive == 2 else 1.0
     for j in range(len(week)):
         if week[j] != now:
             now = week[j]
@@ -59,20 +60,17 @@ def stages(week: Int64, closes: F8, state: Any, week_closes: F8, before: F8, sta
             weeks += 1
             completed = before[w]
             earlier = before[w - 4] + week_closes[w - 4]
-            if reading != 0:
-                decisive = reading
+            decisive = reading if reading != 0 else decisive
+            decided = 3.0 if decisive == 2 else 1.0
         if weeks < TAIL_WEEKS:
             stage[j] = np.nan
             continue
         thirty = completed + closes[j]
         lead, rise = 30 * closes[j] - thirty, 100 * (thirty - earlier)
-        reading = 0
-        if lead > 0 and rise >= earlier:
-            reading = 2
-        if lead < 0 and rise <= -earlier:
-            reading = 4
-        after = decisive if decisive != 0 else (4 if lead < 0 else 2)
-        stage[j] = reading if reading != 0 else (3.0 if after == 2 else 1.0)
+        up, down = (lead > 0) & (rise >= earlier), (lead < 0) & (rise <= -earlier)
+        reading = 2 if up else 4 if down else 0
+        undecided = decided if decisive != 0 else (1.0 if lead < 0 else 3.0)
+        stage[j] = reading if reading != 0 else undecided
 
     state.weeks, state.reading, state.decisive = weeks, reading, decisive
     for k in range(TAIL_WEEKS):

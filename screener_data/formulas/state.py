@@ -39,7 +39,7 @@ STATE = np.dtype(
         ("decisive", np.int64),  # the last decisive reading of a completed week: 2, 4, or 0 for none yet
         # contraction
         ("falling", np.int64),  # 1: a swing low is being looked for, 0: a swing high
-        ("extreme", np.float64),  # comparable; the high (or low) that may become the next swing
+        ("extreme", np.float64),  # comparable; the high, or minus the low, that may become the next swing
         ("extreme_bar", np.int64),
         ("swings", np.int64),  # how many of the next two hold something: the swings of the last 120 bars, oldest first
         ("swing_prices", np.float64, VCP_WINDOW),  # comparable; highs and lows in turn
