@@ -6,15 +6,18 @@ import os
 import signal
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from sqlalchemy import URL, Engine, create_engine, make_url, text
 
 from screener_data import samples
 from screener_data.database import migrate
 from screener_data.database.embedded import EmbeddedServer
+from screener_data.formulas import Bars
 
 # A shell without job control starts what it puts in the background with Ctrl-C ignored, and all children inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -51,6 +54,33 @@ def shared() -> Path:
             pytest.fail("CI must test the exchange's real files, too: ../shared/nse is not there")
         pytest.skip("the exchange's real files are not here (../shared/nse)")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def bars_of() -> Callable[..., Bars]:
+    """Makes Bars of one dict of columns per symbol; what is left out is filled in plainly, one session a weekday."""
+
+    def make(*symbols: dict[str, Any]) -> Bars:
+        columns: dict[str, list[Any]] = {name: [] for name in Bars.__dataclass_fields__ if name != "offsets"}
+        for given in symbols:
+            close = np.asarray(given["close"], np.float64)
+            session = np.asarray(given.get("session", np.arange(len(close))), np.int32)
+            full = {
+                "session": session,
+                "day": (session // 5 * 7 + session % 5 + 4).astype(np.int32),  # day 4 was a Monday
+                "high": close,
+                "low": close,
+                "volume": np.full(len(close), 1000.0),
+                "price_scale": np.ones(len(close)),
+                "volume_scale": np.ones(len(close)),
+            } | {name: np.asarray(values) for name, values in given.items()}
+            for name, values in columns.items():
+                right = np.int32 if name in ("day", "session") else np.float64
+                values.append(np.asarray(full[name]).astype(right))
+        offsets = np.cumsum([0, *(len(values) for values in columns["close"])]).astype(np.int64)
+        return Bars(offsets=offsets, **{name: np.concatenate(values) for name, values in columns.items()})
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 LOAD = Path(__file__).resolve().parents[1] / "benchmarks" / "load.py"
+METRICS = LOAD.with_name("metrics.py")
 
 #: Python imports a module of this name by itself, in the processes that load, too.
 LIE = """
@@ -28,8 +29,23 @@ screener_data.load = lie
 """
 
 
-def bench(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "error", str(LOAD), *map(str, words)]
+#: What the formulas find for the first bar that has an average of ten, a little too high.
+WRONG_AVERAGE = """
+from screener_data import formulas
+
+compute = formulas.compute
+
+def lie(*words, **options):
+    columns = compute(*words, **options)
+    columns["ma_10"][9] += 0.01
+    return columns
+
+formulas.compute = lie
+"""
+
+
+def bench(*words: object, program: Path = LOAD, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", str(program), *map(str, words)]
     return subprocess.run(
         command, capture_output=True, text=True, env=os.environ | environment, timeout=120, check=False
     )
@@ -53,4 +69,21 @@ def test_a_load_that_stores_another_figure_is_found_out(tmp_path: Path) -> None:
     done = bench("--symbols", 20, "--sessions", 2, "--pairs", 1, "--only", "cold-big", PYTHONPATH=str(tmp_path))
     assert done.returncode == 2, done.stderr
     assert re.search(r"^WRONG: ohlcv_daily holds (\d+) rows, \1 are due; the first that differ: ", done.stderr, re.M)
+    assert done.stdout == ""
+
+
+def test_the_metrics_benchmark_compares_the_figures_and_prints_its_table() -> None:
+    done = bench("--symbols", 15, "--sessions", 320, "--pairs", 1, program=METRICS)
+    assert done.returncode == 0, done.stderr
+    head, *rows, memory = done.stdout.splitlines()
+    assert head.split() == ["who", "work", "seconds", "rows/s", "formulas", "are", "bar", "met"]
+    assert [row.split()[0] for row in rows] == ["formulas", "TA-Lib", "pandas"]
+    assert re.search(r"^[\d,]+ bars; peak memory of the formulas' process [\d,]+ MB", memory)
+
+
+def test_a_metric_that_is_fast_and_wrong_is_found_out(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(WRONG_AVERAGE)
+    done = bench("--symbols", 3, "--sessions", 300, "--pairs", 1, program=METRICS, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 2, done.stderr
+    assert "WRONG: ma_10 of bar 9:" in done.stderr
     assert done.stdout == ""
