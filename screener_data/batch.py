@@ -289,7 +289,7 @@ class Batch:
         out = _Outcome(stage, [file.account for file in self.files], self._raw, many_per_line=many)
         of_securities = "symbol" in stage.columns and "symbol" not in format.derived
         if format.merge is not Merge.SECURITIES and of_securities:
-            for number, renamed in to_current_symbols(stage).items():
+            for number, renamed in to_current_symbols(stage, named_on=format.named_on).items():
                 self.files[number].account.notes["rows_under_an_old_symbol"] = renamed
         for place, check in stage.take_broken():
             out.reject(place, Reason.BROKEN_RULE, None, f"breaks {check}: {_rule(format, check)}")

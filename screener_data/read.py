@@ -186,6 +186,7 @@ _DAY_OF: dict[str, str | None] = {
     "bulk_deals": "date",
     "block_deals": "date",
     "surveillance_measures": "date",
+    "corporate_actions": "ex_date",
     "ingestion_logs": None,
 }
 
