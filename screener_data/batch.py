@@ -307,7 +307,7 @@ class Batch:
         if stage.repeats:
             if format.preference is not None:
                 out.skip(stage.take_less_preferred(key, format.preference), Reason.SERIES_NOT_PREFERRED)
-            same, contradicting = stage.take_repeated(key, columns)
+            same, contradicting = stage.take_repeated(key, [name for name in columns if name not in format.worded])
             out.skip(same, Reason.DUPLICATE_ROW)
             for place, first in contradicting:
                 why = f"contradicts line {first}, which has the same {', '.join(key)}"
@@ -320,7 +320,7 @@ class Batch:
         if format.registers is not None:
             stage.run(format.registers.format(stage="stage"))
         outranked = {"outranked_if": format.outranked_if, "fills": format.fills}
-        self._count(merge_by_key(stage, key, columns, **outranked, many_per_line=many))  # type: ignore[arg-type]
+        self._count(merge_by_key(stage, key, columns, **outranked, worded=format.worded, many_per_line=many))  # type: ignore[arg-type]
 
     def _merge_securities(self, stage: Stage, out: _Outcome, format: Format) -> None:
         for place, symbol in take_repeated_isins(stage):

@@ -249,7 +249,7 @@ def test_a_long_text_takes_no_long_time() -> None:
 #: A spelling of each stem, as it stands within the exchange's texts.
 SPELLED = {
     "SPLIT": ["SPLIT", "FVSPLT", "SPLT", "SPL RS10-RS2", "FV SPL"],
-    "SUB-DIVISION": ["SUB-DIVISION", "SUB DIVISION", "SUBDIV"],
+    "SUB-DIVISION": ["SUB-DIVISION", "SUB DIVISION", "SUBDIV", "SUB-DIV", "SUB DIV 10"],
     "FACE VALUE": ["FACE VALUE", "FV RS10", "F.V."],
     "BONUS": ["BONUS", "BON-1:1", "BON"],
     "RIGHTS": ["RIGHTS", "RIGHT", "RGHTS 1:2", "RGTS", "RH2:9"],

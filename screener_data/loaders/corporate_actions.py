@@ -14,6 +14,8 @@ from screener_data.models import CorporateAction
 __all__ = ["FORMATS"]
 
 _KEY = ("symbol", "ex_date", "kind")
+#: The files speak of one action in different words; those that came first are kept.
+_WORDED = ("purpose",)
 # a bond of a series without a name pays interest; were it a share, its action would count
 _IN_SCOPE = Skip(Reason.SERIES_OUT_OF_SCOPE, "series", frozenset({*SERIES, None}), unless=True)
 
@@ -52,6 +54,7 @@ BC = Format(
     files=r"bc\d{6,8}.*\.csv",
     target=CorporateAction,
     key=_KEY,
+    worded=_WORDED,
     may_be_empty=True,
     columns=(
         text("SERIES", "series", required=False),
@@ -71,9 +74,10 @@ BC = Format(
 API = Format(
     source="nse_corporate_actions",
     name="corporate_actions_api",
-    files=r"(?:bonus|face_?value_?split|rights|demerger|corporate_?actions?).*\.csv",
+    files=r"(?:ca-|bonus|face_?value_?split|rights|demerger|corporate_?actions?).*\.csv",
     target=CorporateAction,
     key=_KEY,
+    worded=_WORDED,
     may_be_empty=True,
     columns=(
         text("symbol", "symbol"),
@@ -96,6 +100,7 @@ WEB = Format(
     files=r"cf-ca-.*\.csv",
     target=CorporateAction,
     key=_KEY,
+    worded=_WORDED,
     may_be_empty=True,
     columns=(
         text("SYMBOL", "symbol"),
