@@ -153,7 +153,8 @@ CHECKS = (
         "LATERAL (SELECT open FROM ohlcv_daily o WHERE o.symbol = k.symbol AND o.date >= k.ex_date "
         "ORDER BY date LIMIT 1) ex "
         "WHERE (k.factor < 0.8 OR k.factor > 1.25) AND cum.close > 0 AND ex.open > 0 "
-        "AND abs(ln(ex.open / cum.close)) < abs(ln(ex.open / cum.close) - ln(k.factor)) ORDER BY abs(ln(k.factor)) DESC",
+        "AND abs(ln(ex.open / cum.close)) < abs(ln(ex.open / cum.close) - ln(k.factor)) "
+        "ORDER BY abs(ln(k.factor)) DESC",
         "Was the ex-date moved, or the action called off? A line in manual_factors.csv with factors 1 takes it back.",
     ),
     Check(
