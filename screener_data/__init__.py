@@ -5,6 +5,7 @@
 >>> closes = sd.panel("close", start="2025-01-01")  # doctest: +SKIP
 """
 
+from screener_data.adjust import factors
 from screener_data.database.engine import connect
 from screener_data.ingest import LoadResult, load, replay
 from screener_data.quality import check
@@ -15,6 +16,7 @@ __all__ = [
     "check",
     "connect",
     "coverage",
+    "factors",
     "load",
     "panel",
     "prices",

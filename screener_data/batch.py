@@ -287,7 +287,7 @@ class Batch:
         out = _Outcome(stage, [file.account for file in self.files], self._raw, many_per_line=many)
         of_securities = "symbol" in stage.columns and "symbol" not in format.derived
         if format.merge is not Merge.SECURITIES and of_securities:
-            for number, renamed in to_current_symbols(stage).items():
+            for number, renamed in to_current_symbols(stage, named_on=format.named_on).items():
                 self.files[number].account.notes["rows_under_an_old_symbol"] = renamed
         for place, check in stage.take_broken():
             out.reject(place, Reason.BROKEN_RULE, None, f"breaks {check}: {_rule(format, check)}")
@@ -308,7 +308,7 @@ class Batch:
         if stage.repeats:
             if format.preference is not None:
                 out.skip(stage.take_less_preferred(key, format.preference), Reason.SERIES_NOT_PREFERRED)
-            same, contradicting = stage.take_repeated(key, columns)
+            same, contradicting = stage.take_repeated(key, [name for name in columns if name not in format.worded])
             out.skip(same, Reason.DUPLICATE_ROW)
             for place, first in contradicting:
                 why = f"contradicts line {first}, which has the same {', '.join(key)}"
@@ -321,7 +321,7 @@ class Batch:
         if format.registers is not None:
             stage.run(format.registers.format(stage="stage"))
         outranked = {"outranked_if": format.outranked_if, "fills": format.fills}
-        self._count(merge_by_key(stage, key, columns, **outranked, many_per_line=many))  # type: ignore[arg-type]
+        self._count(merge_by_key(stage, key, columns, **outranked, worded=format.worded, many_per_line=many))  # type: ignore[arg-type]
 
     def _merge_securities(self, stage: Stage, out: _Outcome, format: Format) -> None:
         for place, symbol in take_repeated_isins(stage):

@@ -18,12 +18,14 @@ from sqlalchemy.types import TypeEngine
 
 __all__ = [
     "ISIN",
+    "ActionKind",
     "AnyText",
     "Count",
     "Crore",
     "Day",
     "DealSide",
     "FaceValue",
+    "Factor",
     "Fits",
     "JsonObject",
     "LoadStatus",
@@ -32,6 +34,7 @@ __all__ = [
     "Percent",
     "Price",
     "Score",
+    "Shares",
     "Symbol",
     "Text10",
     "Text20",
@@ -120,6 +123,7 @@ def _as_stored(value: dict[str, Any]) -> dict[str, Any]:
 _SYMBOL, _ISIN, _NAME = String(50), String(12), String(255)
 _PRICE, _FACE_VALUE, _CRORE = Numeric(15, 2), Numeric(10, 2), Numeric(20, 2)
 _PERCENT, _VOLUME_PERCENT, _SCORE, _UNITLESS = Numeric(8, 4), Numeric(8, 2), Numeric(5, 2), Numeric(10, 4)
+_SHARES, _FACTOR = Numeric(15, 4), Numeric(20, 10)
 
 #: A security's or index's short name on the exchange. Always text: a stock may be called NA.
 Symbol = Annotated[str, mapped_column(_SYMBOL), Fits(_SYMBOL)]
@@ -141,6 +145,10 @@ VolumePercent = Annotated[Decimal, mapped_column(_VOLUME_PERCENT), Fits(_VOLUME_
 Score = Annotated[Decimal, mapped_column(_SCORE), Fits(_SCORE)]
 #: A ratio or sum of ratios.
 Unitless = Annotated[Decimal, mapped_column(_UNITLESS), Fits(_UNITLESS)]
+#: A number of shares within a ratio: 2 of "2 for 1", or the 19.07 of a rights issue.
+Shares = Annotated[Decimal, mapped_column(_SHARES), Fits(_SHARES)]
+#: What earlier prices or volumes are multiplied with.
+Factor = Annotated[Decimal, mapped_column(_FACTOR), Fits(_FACTOR)]
 #: A small whole number (a lot, a stage, a number of rows).
 Count = Annotated[int, mapped_column(Integer), Fits(Integer())]
 #: A whole number of shares.
@@ -149,6 +157,21 @@ LongCount = Annotated[int, mapped_column(BigInteger), Fits(BigInteger())]
 Day = Annotated[dt.date, mapped_column(Date), Fits(Date())]
 #: Who gave the order of a deal. The list of values is in a CHECK of the table, too.
 DealSide = Annotated[Literal["BUY", "SELL"], mapped_column(String(10))]
+#: What a corporate action is. The CHECK of the table is made of this list.
+ActionKind = Annotated[
+    Literal[
+        "split",
+        "consolidation",
+        "bonus",
+        "rights",
+        "demerger",
+        "scheme",
+        "capital_reduction",
+        "distribution",
+        "manual",
+    ],
+    mapped_column(String(20)),
+]
 #: How a load ended.
 LoadStatus = Annotated[Literal["success", "failure", "partial"], mapped_column(String(20))]
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 from sqlalchemy import Connection, Engine, text
 
+from screener_data.adjust import days_of_actions
 from screener_data.database.engine import ready
 from screener_data.loaders import FORMATS
 
@@ -18,7 +19,11 @@ Severity = Literal["error", "warning", "info"]
 
 @dataclass(frozen=True)
 class Check:
-    """A declared check. The query returns one text per fault, the worst first."""
+    """A declared check. The query returns one text per fault, the worst first.
+
+    A query can speak of `known_days` (symbol, ex_date, factor) and `unknown_days` (symbol, ex_date, kind): the days of
+    corporate actions in force, with the price factor, and the actions that have none.
+    """
 
     name: str
     severity: Severity
@@ -124,6 +129,45 @@ CHECKS = (
         "Load the lists (EQUITY_L, SME, ETF, REITs, InvITs); delisted securities stand in older ones.",
     ),
     Check(
+        "jumps_without_action",
+        "warning",
+        "closes more than 38 % below or 60 % above the bar before, with no corporate action in between",
+        "WITH bars AS (SELECT symbol, date, close, lag(close) OVER ordered AS before, lag(date) OVER ordered AS since "
+        "FROM ohlcv_daily WINDOW ordered AS (PARTITION BY symbol ORDER BY date)) "
+        "SELECT symbol || ' ' || date || ': ' || before || ' → ' || close || CASE WHEN date - since > 10 "
+        "THEN ', after ' || date - since || ' days' ELSE '' END FROM bars b "
+        "WHERE before > 0 AND (close < 0.62 * before OR close > 1.6 * before) "
+        "AND NOT EXISTS (SELECT FROM corporate_actions a WHERE a.symbol = b.symbol "
+        "AND a.ex_date > b.since AND a.ex_date <= b.date) "
+        "AND NOT EXISTS (SELECT FROM indices i WHERE i.symbol = b.symbol) ORDER BY abs(ln(close / before)) DESC, date",
+        "Load the day's corporate actions; what they lack goes into manual_factors.csv, with a reason.",
+    ),
+    Check(
+        "actions_without_jump",
+        "warning",
+        "factors below 0.8 or above 1.25 of which the next open shows less than half (in logarithms)",
+        "SELECT k.symbol || ' ' || k.ex_date || ': factor ' || round(k.factor::numeric, 4) || ', ' || cum.close "
+        "|| ' → ' || ex.open FROM known_days k, "
+        "LATERAL (SELECT close FROM ohlcv_daily o WHERE o.symbol = k.symbol AND o.date < k.ex_date "
+        "ORDER BY date DESC LIMIT 1) cum, "
+        "LATERAL (SELECT open FROM ohlcv_daily o WHERE o.symbol = k.symbol AND o.date >= k.ex_date "
+        "ORDER BY date LIMIT 1) ex "
+        "WHERE (k.factor < 0.8 OR k.factor > 1.25) AND cum.close > 0 AND ex.open > 0 "
+        "AND abs(ln(ex.open / cum.close)) < abs(ln(ex.open / cum.close) - ln(k.factor)) "
+        "ORDER BY abs(ln(k.factor)) DESC",
+        "Was the ex-date moved, or the action called off? A line in manual_factors.csv with factors 1 takes it back.",
+    ),
+    Check(
+        "actions_without_factor",
+        "warning",
+        "corporate actions whose effect on the price no file tells, and no manual line",
+        "SELECT u.symbol || ' ' || u.ex_date || ': ' || u.kind FROM unknown_days u "
+        "WHERE EXISTS (SELECT FROM ohlcv_daily o WHERE o.symbol = u.symbol AND o.date < u.ex_date) "
+        "AND EXISTS (SELECT FROM ohlcv_daily o WHERE o.symbol = u.symbol AND o.date >= u.ex_date) "
+        "ORDER BY u.ex_date DESC, u.symbol",
+        "Take the factor from the scheme's cost of acquisition, or the prices around, into manual_factors.csv.",
+    ),
+    Check(
         "market_cap_differs",
         "warning",
         "market capitalisations that are not the day's close × issue size, by more than 1 %",
@@ -139,7 +183,8 @@ def check(*, engine: Engine | None = None) -> list[Finding]:
     """Run every check; one finding each, count 0 where all is well."""
     engine = ready(engine)
     with engine.connect() as connection:
-        return [_run(connection, each) for each in (*CHECKS, *_lost_rows())]
+        actions = _days_of_actions(connection)
+        return [_run(connection, each, actions) for each in (*CHECKS, *_lost_rows())]
 
 
 def frame(findings: list[Finding]) -> pd.DataFrame:
@@ -148,11 +193,39 @@ def frame(findings: list[Finding]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["name", "severity", "count", "detail", "examples", "todo"]).set_index("name")
 
 
-def _run(connection: Connection, each: Check) -> Finding:
+def _run(connection: Connection, each: Check, actions: dict[str, list[Any]]) -> Finding:
+    tables = [f"{name} AS ({query})" for name, query in _ACTIONS.items() if name in each.query]
     found = connection.execute(
-        text(f"SELECT count(*) AS faults, (array_agg(fault))[1:5] AS examples FROM ({each.query}) AS faults (fault)")
+        text(
+            (f"WITH {', '.join(tables)} " if tables else "")
+            + f"SELECT count(*) AS faults, (array_agg(fault))[1:5] AS examples FROM ({each.query}) AS faults (fault)"
+        ),
+        actions if tables else {},
     ).one()
     return Finding(each.name, each.severity, found.faults, each.finds, each.todo, list(found.examples or []))
+
+
+#: What the checks say about actions is computed where prices are adjusted, and handed to the database.
+_ACTIONS = {
+    "known_days": "SELECT * FROM unnest(CAST(:symbols AS text[]), CAST(:ex_dates AS date[]), "
+    "CAST(:factors AS float8[])) AS known (symbol, ex_date, factor)",
+    "unknown_days": "SELECT * FROM unnest(CAST(:unknown_symbols AS text[]), CAST(:unknown_ex_dates AS date[]), "
+    "CAST(:unknown_kinds AS text[])) AS unknown (symbol, ex_date, kind)",
+}
+
+
+def _days_of_actions(connection: Connection) -> dict[str, list[Any]]:
+    days = days_of_actions(connection)
+    known = [day for day in days if day.is_known]
+    unknown = [(day, kind) for day in days for kind in day.unknown]
+    return {
+        "symbols": [day.symbol for day in known],
+        "ex_dates": [day.ex_date for day in known],
+        "factors": [float(day.price) for day in known],
+        "unknown_symbols": [day.symbol for day, _ in unknown],
+        "unknown_ex_dates": [day.ex_date for day, _ in unknown],
+        "unknown_kinds": [kind for _, kind in unknown],
+    }
 
 
 def _lost_rows() -> list[Check]:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import Connection, Engine, text
 
+from screener_data.adjust import Multipliers, multipliers
 from screener_data.database.engine import ready
 from screener_data.errors import UsageError
 from screener_data.loaders.sources import require_source
@@ -33,27 +34,33 @@ def prices(
     end: Day = None,
     columns: str | Sequence[str] | None = None,
     *,
+    adjusted: bool = False,
     engine: Engine | None = None,
 ) -> pd.DataFrame:
-    """Daily prices as published, one row per symbol and session, sorted by both.
+    """Daily prices, one row per symbol and session, sorted by both: as published, or `adjusted` for corporate actions.
 
     `symbols`: one name, several, or None (or "all") for every one; `start` and `end` are included. `columns`: of
     PRICE_COLUMNS, default open, high, low, close, volume. Types: symbol categorical, date datetime64, the others
     float64: rupees per share (indices: points), shares, per cent. Raises UsageError, which suggests near names, for
     an unknown symbol or column.
+
+    Adjusted prices are in the shares of the last stored session (see `factors`): a day's prices, circuits and 52-week
+    extremes are multiplied alike, its volume inversely, prev_close as the bar before it, and change_pct is computed
+    anew. Bars that only Upstox gave were adjusted by Upstox already, up to the day on which they were fetched.
     """
     engine = ready(engine)
     chosen = [columns] if isinstance(columns, str) else list(columns if columns is not None else _USUAL)
     for name in chosen:
         _known(name, PRICE_COLUMNS, "column")
+    read = [*chosen, *(name for name in _OF_A_CHANGE if adjusted and "change_pct" in chosen and name not in chosen)]
     wanted = _wanted(symbols)
     with engine.connect() as connection:
         if wanted is not None:
             _require_symbols(connection, wanted)
-        selected = ", ".join(f'"{name}"::float8' for name in chosen)
+        selected = ", ".join(f'"{name}"::float8' for name in read)
         frame = pd.read_sql(
             text(
-                f"SELECT symbol, date{', ' if chosen else ''}{selected} FROM ohlcv_daily "
+                f"SELECT symbol, date{', ' if read else ''}{selected} FROM ohlcv_daily "
                 "WHERE (CAST(:symbols AS text[]) IS NULL OR symbol = ANY(:symbols)) "
                 "AND (CAST(:start AS date) IS NULL OR date >= :start) AND (CAST(:end AS date) IS NULL OR date <= :end) "
                 'ORDER BY symbol COLLATE "C", date'
@@ -61,16 +68,37 @@ def prices(
             connection,
             params={"symbols": wanted, "start": _day(start), "end": _day(end)},
         )
-    frame["symbol"] = frame["symbol"].astype("category")
-    frame["date"] = pd.to_datetime(frame["date"])
-    return frame.astype(dict.fromkeys(chosen, "float64"))
+        frame["symbol"] = frame["symbol"].astype("category")
+        frame["date"] = pd.to_datetime(frame["date"])
+        frame = frame.astype(dict.fromkeys(read, "float64"))
+        return _adjusted(frame, multipliers(connection, frame))[["symbol", "date", *chosen]] if adjusted else frame
+
+
+#: What change_pct is computed from.
+_OF_A_CHANGE = ("close", "prev_close")
+
+
+def _adjusted(frame: pd.DataFrame, by: Multipliers) -> pd.DataFrame:
+    special = {"volume": by.volume, "prev_close": by.previous}
+    names = [name for name in frame.columns if name not in ("symbol", "date", "change_pct")]
+    frame = frame.assign(**{name: frame[name].to_numpy() * special.get(name, by.price) for name in names})
+    if "change_pct" in frame:
+        before = frame["prev_close"].where(frame["prev_close"] > 0)
+        frame["change_pct"] = 100 * (frame["close"] - before) / before
+    return frame
 
 
 def panel(
-    column: str = "close", symbols: Symbols = None, start: Day = None, end: Day = None, *, engine: Engine | None = None
+    column: str = "close",
+    symbols: Symbols = None,
+    start: Day = None,
+    end: Day = None,
+    *,
+    adjusted: bool = False,
+    engine: Engine | None = None,
 ) -> pd.DataFrame:
     """One column of `prices` as a matrix, sessions × symbols (float64, NaN where a symbol did not trade)."""
-    frame = prices(symbols, start, end, [column], engine=engine)
+    frame = prices(symbols, start, end, [column], adjusted=adjusted, engine=engine)
     wide = frame.pivot(index="date", columns="symbol", values=column)
     wide.columns = pd.Index(wide.columns.astype(str), name="symbol")
     return wide
@@ -186,6 +214,7 @@ _DAY_OF: dict[str, str | None] = {
     "bulk_deals": "date",
     "block_deals": "date",
     "surveillance_measures": "date",
+    "corporate_actions": "ex_date",
     "ingestion_logs": None,
 }
 

@@ -10,12 +10,14 @@ Some symbols say what befalls them:
     PAUSECO    suspended for some weeks            GONECO     delisted: not in the last list
     ZGROUPCO   series BZ                           NA, NAN    text, although they look like blanks
     SMENEVER   listed, has never traded            GHOSTCO    in no list, yet in the last MCAP and bulk.csv
+    K&VCORP    a fifth of it is demerged; only a manual factor tells how much
 
 Dirt that must be refused is declared in `DIRT`. Dirt that must load clean: symbols with `&` and `-`; cp1252
 bytes and padded or quoted cells in the ETF list and in symbolchange.csv (where a name is blank, too); two
 spaces inside a client's name; two truly identical bulk deals, which stay two; days without block deals, with a
 header and without; `-` and null for an unknown industry; T0 rows whose close lies outside their own range (out
-of scope, so never judged); __MACOSX twins in one PR zip, and members that change case and length between months.
+of scope, so never judged); __MACOSX twins in one PR zip, and members that change case and length between months;
+one corporate action printed once per series, again every day, and again in other words by the website's downloads.
 """
 
 import io
@@ -50,6 +52,11 @@ HEADERS = {
     "prices": "MKT,SECURITY,PREV_CL_PR,OPEN_PRICE,HIGH_PRICE,LOW_PRICE,CLOSE_PRICE,NET_TRDVAL,NET_TRDQTY,IND_SEC,"
     "CORP_IND,TRADES,HI_52_WK,LO_52_WK",
     "corporate_actions": "SERIES,SYMBOL,SECURITY,RECORD_DT,BC_STRT_DT,BC_END_DT,EX_DT,ND_STRT_DT,ND_END_DT,PURPOSE",
+    "actions_api": "symbol,series,ind,faceVal,subject,exDate,recDate,bcStartDate,bcEndDate,ndStartDate,comp,isin,"
+    "ndEndDate,caBroadcastDate",
+    "actions_web": '"SYMBOL","COMPANY NAME","SERIES","PURPOSE","FACE VALUE","EX-DATE","RECORD DATE",'
+    '"BOOK CLOSURE START DATE","BOOK CLOSURE END DATE"',
+    "manual_factors": "symbol,ex_date,price_factor,volume_factor,reason",
     "bulk": "Date,Symbol,Security Name,Client Name,Buy/Sell,Quantity Traded,Trade Price / Wght. Avg. Price,Remarks",
     "block": "Date,Symbol,Security Name,Client Name,Buy/Sell,Quantity Traded,Trade Price / Wght. Avg. Price",
     "deals_history": '"Date ","Symbol ","Security Name ","Client Name ","Buy / Sell ","Quantity Traded ",'
@@ -99,6 +106,7 @@ DIRT = (
     Dirt("market_cap", 1, "GHOSTCO", "Symbol", "GHOSTCO", "rejected: unknown_symbol"),
     Dirt("bulk", 1, "MOVEDCO", "Quantity Traded", "1O000", "rejected: not a number (a letter O)"),
     Dirt("surveillance", 1, "SPLITCO", "GSM", "7", "rejected: unknown code"),
+    Dirt("actions_api", 1, "ZEL-AUTO", "subject", "Face Value Split", "rejected: unknown_purpose (from what to what?)"),
 )
 
 # Trading holidays of NSE, weekdays only; a year that is not here has no sample sessions.
@@ -224,6 +232,7 @@ CLIENTS = (
     "BRAVANTA TRADEFIN PRIVATE LIMITED",
     "ZORVA MUTUAL FUND",
 )
+_KEPT = 0.8  # of the demerged company's value
 FLAGS = (  # surveillance: the column (by a part of its name) and the code printed
     ("GSM", "0"), ("GSM", "1"), ("Long Term ASM", "1"), ("Long Term ASM", "4"), ("Short Term ASM", "1"),
     ("Short Term ASM", "2"), ("ESM", "1"), ("ESM", "2"), ("(IRP)", "0"), ("ICA", "0"), ("Total Pledge", "1"),
@@ -299,7 +308,10 @@ def write(
 ) -> list[Path]:
     """Write the market's files under `folder`; `symbols` counts main-board equities (SME and ETFs come on top)."""
     market = _market(seed, symbols, sessions, end)
-    exchange = (_lists, _bhavcopies, _market_caps, _deals, _surveillance, _industry, _indices, _symbol_changes)
+    exchange = (
+        *(_lists, _bhavcopies, _market_caps, _action_downloads, _deals, _surveillance, _industry, _indices),
+        _symbol_changes,
+    )
     written = []
     for name, content in chain.from_iterable(family(market) for family in (*exchange, _holidays, _upstox)):
         path = folder / name
@@ -316,8 +328,8 @@ def _market(seed: int, symbols: int, sessions: int, end: date) -> Market:
     days = _sessions(sessions, end)
     first, start = _securities(rng, symbols, days)
     at = {s.symbol: i for i, s in enumerate(first)}
-    splitco, bonusco = at["SPLITCO"], at["BONUSCO"]
-    split, bonus = (month_end + 2 for month_end in _month_ends(days)[-4:-2])
+    splitco, bonusco, parent = at["SPLITCO"], at["BONUSCO"], at["K&VCORP"]
+    demerger, split, bonus = (month_end + 2 for month_end in _month_ends(days)[-5:-2])
     events: list[tuple[int, int, dict[str, Any]]] = [
         (sessions // 2, at["MOVEDCO"], {"series": "EQ"}),
         (sessions * 7 // 10, at["OLDNAME"], {"symbol": "NEWNAME", "name": "Newnamra Ventures Limited"}),
@@ -340,10 +352,15 @@ def _market(seed: int, symbols: int, sessions: int, end: date) -> Market:
     multiple = np.ones(on_list.shape)  # how many shares of the last day one share of this day became
     multiple[:split, splitco] = 5
     multiple[:bonus, bonusco] = 2
+    multiple[:demerger, parent] = 1 / _KEPT
     mood = rng.normal(0, 0.008, sessions)
     mood += 0.0004 - mood.mean()
     bars = _walk(rng, mood, traded, multiple, sme)
-    actions = [(split, splitco, "FVSPLT FRM RS 10 TO RS 2"), (bonus, bonusco, "BONUS 1:1")]
+    actions = [
+        (demerger, parent, "DEMERGER"),
+        (split, splitco, "FVSPLT FRM RS 10 TO RS 2"),
+        (bonus, bonusco, "BONUS 1:1"),
+    ]
     return Market(seed, days, roll, on_list, traded, bars, mood, actions)
 
 
@@ -565,8 +582,14 @@ def _prices(market: Market, t: int) -> bytes:
 
 
 def _corporate_actions(market: Market, t: int, old: bool) -> bytes:
-    """What goes ex in the next five sessions; one row per series, as the exchange prints it."""
+    """What goes ex in the next five sessions; one row per series, as the exchange prints it. And two bonds."""
     rows: list[Row] = []
+    paid = f"{market.days[t]:%d/%m/%Y}" if old else f"{market.days[t]}"
+    none = " " if old else ""
+    for series, symbol in (("N0", "912ZF29"), ("", "850ZF27")):  # the series of some bonds is blank
+        rows.append(
+            (series, symbol, f"{symbol[:3]} ZF Sec Re NCD", paid, none, none, paid, *(none, none), "INTEREST PAYMENT")
+        )
     for ex, i, purpose in ((t + 1, 0, "INTDIV - RS 2 PER SH"), *market.actions):
         if t < ex <= t + 5 and ex < len(market.days):
             s, day = market.roll[t][i], market.days[ex]
@@ -575,6 +598,38 @@ def _corporate_actions(market: Market, t: int, old: bool) -> bytes:
             rows += [("BE", *what), ("EQ", *what)]
     content = _csv("corporate_actions", rows)
     return content.replace(b"\n", b"\r\n") if old else content
+
+
+def _action_downloads(market: Market) -> Files:
+    """The website's two downloads, in their own words and under the names of the last day; and factors by hand."""
+    last = {i: market.roll[-1][i] for _, i, _ in market.actions}
+    ex = {purpose.split()[0]: (market.days[t], last[i]) for t, i, purpose in market.actions}
+    zel = next(s for s in market.roll[-1] if s.symbol == "ZEL-AUTO")
+    rows: list[Row] = []
+    for (day, s), subject in (
+        (ex["FVSPLT"], "Face Value Split (Sub-Division) - From Rs 10/- Per Share To Rs 2/- Per Share"),
+        (ex["DEMERGER"], "Demerger"),
+        ((market.days[-3], zel), "Annual General Meeting"),
+        ((market.days[-2], zel), "Interim Dividend - Rs 2 Per Share"),
+    ):
+        when = f"{day:%d-%b-%Y}"
+        rows.append((s.symbol, "EQ", "-", s.face, subject, when, when, *("-",) * 3, s.name, s.isin, "-", ""))
+    yield "corporate_actions/CA-equities.csv", _csv("actions_api", rows, back=1)
+
+    lines = [HEADERS["actions_web"]]
+    for (day, s), purpose in (
+        (ex["BONUS"], " Bonus 1:1"),
+        (ex["FVSPLT"], "Agm/Fv Split Rs.10/- To Rs.2/"),
+        ((market.days[-4], zel), "Spl Div-Rs.8/- Per Share"),
+    ):
+        when = f"{day:%d-%b-%Y}"
+        lines.append(",".join(f'"{cell}"' for cell in (s.symbol, s.name, "EQ", purpose, s.face, when, when, "-", "-")))
+    span = f"{market.days[0]:%d-%m-%Y}-to-{market.days[-1]:%d-%m-%Y}"
+    yield f"corporate_actions/CF-CA-equities-{span}.csv", "\n".join(lines).encode("utf-8-sig")
+
+    day, s = ex["DEMERGER"]
+    reason = "demerger: a fifth of the value left with the new company"
+    yield "corporate_actions/manual_factors.csv", _csv("manual_factors", [(s.symbol, day, _KEPT, 1, reason)])
 
 
 def _deals(market: Market) -> Files:

@@ -168,7 +168,7 @@ def test_before_init_the_next_step_is_told(
 
 def test_load_json_is_one_document_of_the_contract(engine: Engine, lists: Path, caps: Path, broken: Path) -> None:
     results = json.loads(cli("load", "--json", lists, caps, broken, code=1).stdout)
-    assert [list(result) for result in results] == [RESULT] * 6
+    assert [list(result) for result in results] == [RESULT] * 7
     for result in results:
         assert result["read"] == sum(result[name] for name in COUNTS[1:])
         assert sum(result["reasons"].values()) == result["rejected"] + result["skipped"]
@@ -182,23 +182,24 @@ def test_load_json_is_one_document_of_the_contract(engine: Engine, lists: Path, 
         ("nse_securities", "success", 24),
         ("nse_sme", "success", 5),
         ("nse_etfs", "success", 6),
+        ("nse_corporate_actions", "success", 0),
         ("nse_indices", "success", 9),
         ("nse_market_cap", "partial", 29),
         ("nse_securities", "failure", 0),
     ]
-    assert results[4]["reasons"] == {"footer": 3, "unknown_symbol": 1}
-    assert "a web page, not data" in results[5]["error"]
-    assert rows(engine, "ingestion_logs") == 6
+    assert results[5]["reasons"] == {"footer": 3, "unknown_symbol": 1}
+    assert "a web page, not data" in results[6]["error"]
+    assert rows(engine, "ingestion_logs") == 7
 
 
 def test_load_shows_a_table_and_talks_on_stderr(engine: Engine, caps: Path, lists: Path) -> None:
     result = cli("load", lists, caps)
     lines = result.stdout.splitlines()
     assert lines[0].split() == ["file", "source", "status", *COUNTS, "elapsed_ms"]
-    assert len(lines) == 6
+    assert len(lines) == 7
     assert "nse_market_cap" in lines[-1]
-    assert "5 files: read 111, inserted 73, updated 0, unchanged 0, rejected 1, skipped 37" in result.stderr
-    assert result.stderr.count("passed over") == 2  # members of the zip that are no data
+    assert "6 files: read 113, inserted 73, updated 0, unchanged 0, rejected 1, skipped 39" in result.stderr
+    assert result.stderr.count("passed over") == 1  # a member of the zip that is no data
 
 
 def test_a_repeated_load_changes_nothing(engine: Engine, lists: Path) -> None:
@@ -295,6 +296,7 @@ def test_status_shows_tables_sources_and_rejects(engine: Engine, lists: Path, ba
         "nse_sme": 5,
         "nse_etfs": 6,
         "nse_bhavcopy": 32,
+        "nse_corporate_actions": 0,  # two bonds pay interest
         "nse_indices": 9,
         "nse_market_cap": 29,
     }
@@ -381,8 +383,8 @@ def test_run_with_wrong_words(notebook: Path, words: list[str], message: str) ->
 
 def test_stdout_holds_data_and_nothing_else(database_url: URL, lists: Path, caps: Path) -> None:
     loaded = shell("load", "--json", lists, caps)
-    assert len(json.loads(loaded.stdout)) == 5
-    assert "5 files: read" in loaded.stderr
+    assert len(json.loads(loaded.stdout)) == 6
+    assert "6 files: read" in loaded.stderr
     assert "passed over" in loaded.stderr
     url = shell("url")
     assert (url.stdout, url.stderr) == (f"{spoken(database_url)}\n", "")

@@ -46,6 +46,10 @@ SAMPLES = {  # a sample (glob; after "!", a member of a zip): source, format, is
     "symbol_changes/namechange.csv": ("nse_symbol_changes", "name_changes", True),
     "market_cap/*.zip!mcap": ("nse_market_cap", "market_cap", True),
     "market_cap/*.zip!pr": ("nse_indices", "index_prices", True),
+    "market_cap/*.zip!bc": ("nse_corporate_actions", "corporate_actions_bc", True),
+    "corporate_actions/CA-*.csv": ("nse_corporate_actions", "corporate_actions_api", True),
+    "corporate_actions/CF-CA-*.csv": ("nse_corporate_actions", "corporate_actions_web", True),
+    "corporate_actions/manual_factors*.csv": ("manual_factors", "manual_factors", True),
     "indices/*.csv": ("nse_indices", "index_close", True),
     "bhavcopy/full/*.csv": ("nse_bhavcopy", "bhavcopy_full", True),
     "bhavcopy/udiff/*.zip!": ("nse_bhavcopy", "bhavcopy_udiff", True),
@@ -446,8 +450,10 @@ def test_the_sources_are_those_of_the_contract():
             "nse_surveillance",
             "nse_industry",
             "nse_bhavcopy",
+            "nse_corporate_actions",
             "nse_indices",
             "nse_symbol_changes",
+            "manual_factors",
             "upstox_ohlcv",
             "upstox_holidays",
             "upstox_quotes",
@@ -471,6 +477,9 @@ def test_a_declaration_is_whole(format):
     assert set(format.key) <= set(format.stored)
     assert set(format.derived) <= table
     assert set(format.fills) <= set(format.stored)
+    assert set(format.worded) <= set(format.stored) - set(format.key)
+    if format.merge is not Merge.SECURITIES and "symbol" in format.stored:
+        assert format.named_on in {None, *format.stored}
     assert bool(format.fills) <= bool(format.outranked_if)
     assert bool(format.key) == (format.merge is not Merge.SECURITIES) == (format.list_name is None)
     assert bool(format.explode) == bool(format.exploded)
@@ -535,6 +544,9 @@ NAMES = {  # as in ENDPOINTS.md and in the zips
     "BhavCopy_NSE_CM_0_0_0_20250618_F_0000.csv": "bhavcopy_udiff", "ind_close_all_16012025.csv": "index_close",
     "Pr160125.csv": "index_prices", "pr16122025.csv": "index_prices",
     "MCAP16012025.csv": "market_cap", "mcap16122025.csv": "market_cap",
+    "Bc160125.csv": "corporate_actions_bc", "bc16122025.csv": "corporate_actions_bc",
+    "Bonus.csv": "corporate_actions_api", "Face_Value_Split.csv": "corporate_actions_api",
+    "CF-CA-equities-01-01-2020-to-01-10-2026.csv": "corporate_actions_web", "manual_factors.csv": "manual_factors",
     "quote-equity-RELIANCE.json": "industry", "getSymbolData-2026.json": "industry",
     "holiday-master-2023.json": "holiday_master", "upstox_holidays_2025.json": "upstox_holidays",
     "candles_RELIANCE.json": "upstox_candles", "quotes_20250630.json": "upstox_quotes",
@@ -542,7 +554,6 @@ NAMES = {  # as in ENDPOINTS.md and in the zips
 OTHERS = [
     "NSE.json",
     "sec_list_16012025.csv",
-    "bc16122025.csv",
     "Pd160125.csv",
     "PE_160125.csv",
     "Readme.txt",

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 #: What the contract promises so far.
 FACE = {
     *("connect", "load", "prices", "panel", "sessions"),
-    *("LoadResult", "replay", "rejects", "status", "check", "coverage"),
+    *("LoadResult", "replay", "rejects", "status", "check", "coverage", "factors"),
 }
 LATER = {"metrics", "screen"}
 
@@ -64,8 +64,13 @@ def test_each_name_has_a_docstring_and_a_home_in_the_package(name: str) -> None:
         ("connect", {"url": None}, {}, "Engine"),
         ("load", {"path": inspect.Parameter.empty, "source": None}, {"engine": None}, "list[LoadResult]"),
         ("replay", {"source": None}, {"engine": None}, "list[LoadResult]"),
-        ("prices", dict.fromkeys(("symbols", "start", "end", "columns")), {}, "pd.DataFrame"),
-        ("panel", {"column": "close"} | dict.fromkeys(("symbols", "start", "end")), {}, "pd.DataFrame"),
+        ("prices", dict.fromkeys(("symbols", "start", "end", "columns")), {"adjusted": False}, "pd.DataFrame"),
+        (
+            "panel",
+            {"column": "close"} | dict.fromkeys(("symbols", "start", "end")),
+            {"adjusted": False},
+            "pd.DataFrame",
+        ),
         ("sessions", dict.fromkeys(("start", "end")), {}, "pd.DatetimeIndex"),
     ],
 )

@@ -21,6 +21,7 @@ TODAY = dt.datetime.now(dt.timezone(dt.timedelta(hours=5, minutes=30))).date()
 EXPECTED = {
     "rejects_waiting": {
         "nse_bulk_deals: bad_number × 1",
+        "nse_corporate_actions: unknown_purpose × 1",
         "nse_market_cap: unknown_symbol × 1",
         "nse_surveillance: unknown_code × 1",
     }
@@ -31,6 +32,21 @@ def thinned(by: int) -> str:
     """Take some of a day's 33 securities away."""
     some = "SELECT o.id FROM ohlcv_daily o JOIN securities USING (symbol) WHERE date = '2025-06-27' ORDER BY symbol"
     return f"DELETE FROM ohlcv_daily WHERE id IN ({some} LIMIT {by})"
+
+
+def action(kind: str, day: str = "2025-06-27", symbol: str = "NA", factors: str = "NULL, NULL") -> str:
+    """Plant a corporate action; a bonus and a split are one of 1:1."""
+    shares = "1, 2" if kind in ("bonus", "split", "rights") else "1, 1"
+    return (
+        "INSERT INTO corporate_actions (symbol, ex_date, kind, shares_before, shares_after, premium, purpose, "
+        f"price_factor, volume_factor) VALUES ('{symbol}', '{day}', '{kind}', {shares}, 1, 'planted', {factors})"
+    )
+
+
+def fallen(symbol: str = "NA", to: str = "0.5") -> str:
+    """Let a symbol's last bar be a part of what it was."""
+    prices = ", ".join(f"{name} = {name} * {to}" for name in ("open", "high", "low", "close"))
+    return f"UPDATE ohlcv_daily SET {prices} WHERE symbol = '{symbol}' AND date = '2025-06-30'"
 
 
 #: For each check a fault, and what names it among the examples (a pattern).
@@ -67,6 +83,9 @@ FAULTS = {
         r"2025-06-27: 1\d of 3\d",
     ),
     "orphan_symbols": ("UPDATE ohlcv_daily SET symbol = 'NOBODY' WHERE symbol = 'NA'", r"NOBODY \(2\d bars\)"),
+    "jumps_without_action": (fallen(), r"NA 2025-06-30: [\d.]+ → [\d.]+"),
+    "actions_without_jump": (action("bonus"), r"NA 2025-06-27: factor 0\.5000, [\d.]+ → [\d.]+"),
+    "actions_without_factor": (action("demerger"), "NA 2025-06-27: demerger"),
     "market_cap_differs": (
         "UPDATE market_cap_history SET market_cap = market_cap * 1.02 WHERE symbol = 'NA'",
         r"NA 2025-06-30: [\d.]+ crore",
@@ -78,7 +97,7 @@ FAULTS = {
         )
         for table in (
             *("symbol_changes", "name_changes", "securities", "market_holidays", "ohlcv_daily", "market_cap_history"),
-            *("industry_classification", "bulk_deals", "block_deals"),
+            *("industry_classification", "bulk_deals", "block_deals", "corporate_actions"),
         )
     },
     "rows_lost_surveillance_measures": (  # a line of the file is counted once, however many measures it makes
@@ -106,6 +125,18 @@ NO_FAULTS = [
         "INSERT INTO load_files (source, file, state) VALUES ('nse_sme', 'x', 'failure'), ('nse_sme', 'x', 'success')",
     ),
     ("orphan_symbols", "UPDATE securities SET is_active = false"),
+    ("jumps_without_action", fallen(to="0.65")),
+    ("jumps_without_action", fallen(to="1.55")),
+    ("jumps_without_action", fallen("NIFTY 50")),
+    ("jumps_without_action", f"{action('demerger', '2025-06-28')}; {fallen()}"),  # a Saturday
+    ("actions_without_jump", f"{action('bonus', '2025-06-30')}; {fallen()}"),
+    ("actions_without_jump", f"{action('split', '2025-06-28')}; {fallen()}"),
+    ("actions_without_jump", f"{action('bonus')}; {action('manual', factors='1, 1')}"),
+    ("actions_without_jump", action("bonus", "2025-07-15")),  # not yet
+    ("actions_without_jump", action("manual", factors="0.85, 1")),  # too little to be told from a usual day
+    ("actions_without_factor", f"{action('scheme')}; {action('manual', factors='0.9, 1')}"),
+    ("actions_without_factor", action("demerger", "2024-01-01")),  # no bar before it
+    ("actions_without_factor", action("rights")),  # the list knows the face value
     ("rejects_waiting", "UPDATE rejects SET waiting = false"),
     (
         "rows_lost_ohlcv_daily",
@@ -133,6 +164,7 @@ def database(server: URL, template: URL) -> Iterator[Engine]:
 def june(servers: dict[str, URL], templates: dict[str, URL], market: Path) -> Iterator[URL]:
     """A month of the sample market, all families of files, to be cloned."""
     paths = [market / name for name in ("lists", "symbol_changes", "holidays", "industry", "deals", "surveillance")]
+    paths.append(market / "corporate_actions")
     paths += [market / "market_cap" / "PR300625.zip", *sorted((market / "bhavcopy").glob("*/*062025.csv"))]
     paths += [*sorted((market / "bhavcopy").glob("udiff/*")), *sorted((market / "indices").glob("*062025.csv"))]
     with database(servers["embedded"], templates["embedded"]) as engine:
@@ -221,3 +253,15 @@ def test_frame_shows_each_finding_in_a_row(clean: Engine) -> None:
     assert list(table) == ["severity", "count", "detail", "examples", "todo"]
     assert set(table.loc["rejects_waiting", "examples"].split("; ")) == EXPECTED["rejects_waiting"]
     assert list(quality.frame([])) == list(table)
+
+
+def test_a_jump_after_a_pause_says_so(clean: Engine) -> None:
+    plant(
+        clean, f"DELETE FROM ohlcv_daily WHERE symbol = 'NA' AND date BETWEEN '2025-06-10' AND '2025-06-27'; {fallen()}"
+    )
+    assert re.fullmatch(r"NA 2025-06-30: .* → .*, after 21 days", found(clean, "jumps_without_action").examples[0])
+
+
+def test_rights_without_a_face_value_want_one(clean: Engine) -> None:
+    plant(clean, f"{action('rights')}; UPDATE securities SET face_value = NULL WHERE symbol = 'NA'")
+    assert found(clean, "actions_without_factor").examples == ["NA 2025-06-27: rights"]

@@ -18,7 +18,7 @@ from screener_data.ingest import LoadResult, load
 IN_SCOPE = ["EQ", "BE", "BZ", "SM", "ST", "SZ", "RR", "IV"]
 KINDS = [
     *("equity_list", "etf_list", "sme_list", "symbol_changes", "holidays", "bhavcopy/legacy", "bhavcopy/udiff"),
-    *("indices", "market_cap", "industry", "deals", "surveillance"),
+    *("indices", "market_cap", "industry", "deals", "surveillance", "corporate_actions"),
 ]
 REFUSED = {
     "equity_list/2022-07-header-removed/EQUITY_L.csv": "the header of nse_securities is missing",

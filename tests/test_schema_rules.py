@@ -26,6 +26,7 @@ from sqlalchemy import (
     Integer,
     Numeric,
     String,
+    Text,
     create_engine,
     insert,
     text,
@@ -53,10 +54,22 @@ LEAST: dict[str, Row] = {
     "BulkDeal": DEAL,
     "BlockDeal": DEAL,
     "SurveillanceMeasure": {"date": DAY, "symbol": "TEST"},
+    "CorporateAction": {
+        "symbol": "TEST",
+        "ex_date": DAY,
+        "kind": "bonus",
+        "shares_before": Decimal(1),
+        "shares_after": Decimal(2),
+        "purpose": "BONUS 1:1",
+    },
 }
 
 # What a table says with a CHECK, and random text would never hit.
-CODES = {"deal_type": ("BUY", "SELL"), "status": ("success", "failure", "partial")}
+CODES = {
+    "deal_type": ("BUY", "SELL"),
+    "status": ("success", "failure", "partial"),
+    "kind": ("split", "rights", "manual"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +175,19 @@ _BAD: list[tuple[str, Row, str]] = [
     ("BlockDeal", {"quantity": -(2**63) - 1}, "less than 64 bits"),
     ("SurveillanceMeasure", {"reason": "X" * 501}, "reason too long"),
     ("SurveillanceMeasure", {"measure_type": "X" * 101}, "measure too long"),
+    ("CorporateAction", {"kind": "dividend"}, "no such kind"),
+    ("CorporateAction", {"shares_before": Decimal(0)}, "of no shares come none"),
+    ("CorporateAction", {"shares_after": Decimal("0.00004")}, "no share once rounded"),
+    ("CorporateAction", {"premium": Decimal("-0.01")}, "a premium below zero"),
+    ("CorporateAction", {"face_value": Decimal(0)}, "a share without a face value"),
+    ("CorporateAction", {"kind": "manual"}, "manual without factors"),
+    ("CorporateAction", {"kind": "manual", "price_factor": Decimal("0.5")}, "manual without a volume factor"),
+    ("CorporateAction", {"price_factor": Decimal(1), "volume_factor": Decimal(1)}, "factors of a bonus"),
+    (
+        "CorporateAction",
+        {"kind": "manual", "price_factor": Decimal(0), "volume_factor": Decimal(1)},
+        "a factor that is zero",
+    ),
 ]
 _NAN: list[tuple[str, Row, str]] = [
     (model, {column.name: Decimal("NaN")}, f"{column.name} is not a number")
@@ -348,6 +374,8 @@ def wild(column: Column[Any]) -> st.SearchStrategy[Any]:
         case String(length=int(width)):
             codes = st.sampled_from(CODES.get(column.name, ("A", "")))
             return codes | st.builds(lambda code, end: code + end, codes, st.sampled_from("X ")) | texts(width)
+        case Text():
+            return texts(20)
     raise TypeError(f"no values are written for {column!r}")
 
 
@@ -364,8 +392,11 @@ def candidates(draw: st.DrawFn, model: str) -> Row:
         row |= {name: draw(PRICES) for name in OHLC}
         if draw(st.booleans()):
             row["low"], *_, row["high"] = sorted(row[name] for name in OHLC)
+    if model == "CorporateAction" and draw(st.booleans()):
+        row |= {"kind": "manual", "price_factor": Decimal("0.5"), "volume_factor": Decimal(1)}
     names = list(getattr(schemas, f"{model}Create").model_fields)
-    for name in draw(st.lists(st.sampled_from(names), max_size=3, unique=True)):
+    most = 1 if model == "CorporateAction" else 3  # nearly every column of it has a rule
+    for name in draw(st.lists(st.sampled_from(names), max_size=most, unique=True)):
         values = wild(table.c[name])
         row[name] = draw(st.one_of(values, values, values, st.none()))
     return row

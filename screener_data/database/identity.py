@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sqlalchemy import Connection, text
 
 from screener_data.database.bulk import STAGE, Counts, Place, Stage
 
 __all__ = ["merge_securities", "take_repeated_isins", "take_taken_symbols", "to_current_symbols"]
 
-#: Tables that carry a symbol and no foreign key; the others follow by ON UPDATE CASCADE.
+
+@dataclass(frozen=True)
+class _Loose:
+    """A table that carries a symbol and no foreign key: the column of its day, and what is unique beside the symbol."""
+
+    day: str = "date"
+    key: tuple[str, ...] = ()
+
+
+#: The others follow by ON UPDATE CASCADE.
 _LOOSE = {
-    "ohlcv_daily": ("symbol", "date"),
-    "bulk_deals": None,
-    "block_deals": None,
-    "surveillance_measures": None,
+    "ohlcv_daily": _Loose(key=("date",)),
+    "bulk_deals": _Loose(),
+    "block_deals": _Loose(),
+    "surveillance_measures": _Loose(),
+    "corporate_actions": _Loose("ex_date", key=("ex_date", "kind")),
 }
 #: Securities; of a shorter list, any part may be the whole of it today.
 _LONG = 100
 
 
-def to_current_symbols(stage: Stage) -> dict[int, int]:
+def to_current_symbols(stage: Stage, *, named_on: str | None) -> dict[int, int]:
     """Give rows under a name that a security gave up its present name; the number of such rows by file.
 
-    A name that another security bears today is only translated on the days before it changed hands.
+    `named_on`: the column of the day whose names they are, or None for today's. A name that another security bears
+    today is only translated on the days before it changed hands.
     """
-    day = "s.date" if "date" in stage.columns else "current_date"
+    day = f"s.{named_on}" if named_on else "current_date"
     return stage.by_file(
         f"""
         WITH asked AS (
@@ -153,20 +166,21 @@ def _note_renames(connection: Connection) -> int:
 def _move_history(connection: Connection) -> int:
     """Move the rows of renamed securities, by way of a name that nobody bears, so that swaps work.
 
-    Where the new name has a row on the same day already, that one stays and the old row keeps its old name.
+    Where the new name has a row of the same key already, that one stays and the old row keeps its old name.
     """
     left = 0
-    for table, key in _LOOSE.items():
+    for table, loose in _LOOSE.items():
         # a name that another security bears from now on keeps the rows from the day of the change
         moved = connection.execute(
             text(
                 f"UPDATE {table} t SET symbol = '~' || r.security_id FROM renames r "
-                "WHERE t.symbol = r.old AND (t.date < r.valid_until OR NOT r.name_goes_on)"
+                f"WHERE t.symbol = r.old AND (t.{loose.day} < r.valid_until OR NOT r.name_goes_on)"
             )
         ).rowcount
         if not moved:
             continue
-        free = f"AND NOT EXISTS (SELECT FROM {table} o WHERE o.symbol = r.new AND o.date = t.date)" if key else ""
+        same = " AND ".join(f"o.{name} = t.{name}" for name in loose.key)
+        free = f"AND NOT EXISTS (SELECT FROM {table} o WHERE o.symbol = r.new AND {same})" if loose.key else ""
         connection.execute(
             text(f"UPDATE {table} t SET symbol = r.new FROM renames r WHERE t.symbol = '~' || r.security_id {free}")
         )

@@ -126,6 +126,8 @@ class Format:
     skips: tuple[Skip, ...] = ()
     key: tuple[str, ...] = ()
     merge: Merge = Merge.BY_KEY
+    #: Columns of mere wording: a row that differs in nothing else from one of the same key says the same.
+    worded: tuple[str, ...] = ()
     #: Columns computed from the others, as a ratio or as SQL over columns of the file.
     derived: Mapping[str, str | Ratio] = field(default_factory=dict)
     #: SQL that ranks rows of one key within a file: the lowest is kept, higher ones are skipped.
@@ -133,6 +135,8 @@ class Format:
     #: A condition on the stored row `t` under which it outranks this source; only `fills` are then updated.
     outranked_if: str | None = None
     fills: tuple[str, ...] = ()
+    #: The column of the day whose names the file's symbols are; None: it names securities as they are called today.
+    named_on: str | None = "date"
     #: The columns whose symbol must stand in securities.
     known_symbol: str | None = None
     #: A file without rows is a day without events, not an error.
@@ -142,9 +146,12 @@ class Format:
     from_name: tuple[str, str] | None = None
     #: JSON: flat records of a parsed document; None where the document is not of this format.
     records: Callable[[Any], list[dict[str, Any]] | None] | None = None
-    #: One file row into several rows: yields (cells by target column) for a row of cells.
+    #: One file row into several rows: yields (cells by target column) for a row of cells; a column that a row lacks
+    #: is NULL. Raises RefusedRowError for a row that breaks a rule.
     explode: Callable[[Mapping[str, str | None]], list[dict[str, str]]] | None = None
     exploded: tuple[str, ...] = ()
+    #: Why a row that yields none is skipped.
+    explodes_to_none: Reason = Reason.NOT_FLAGGED
     #: Each row also registers what it names, e.g. an index: SQL with the staging table as {stage}.
     registers: str | None = None
     #: The list whose members a SECURITIES file states in full.

@@ -68,6 +68,7 @@ INDUSTRY = Format(
         text("industry", "industry", required=False, nulls=_NONE),
         text("basicIndustry", "basic_industry", required=False, nulls=_NONE),
     ),
+    named_on=None,
     known_symbol="symbol",
 )
 

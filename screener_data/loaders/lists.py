@@ -97,6 +97,7 @@ NAME_CHANGES = Format(
     files=r"namechange.*\.csv",
     target=NameChange,
     key=("symbol", "old_name", "new_name", "change_date"),
+    named_on=None,
     columns=(
         text("NCH_SYMBOL", "symbol"),
         text("NCH_PREV_NAME", "old_name"),

@@ -26,7 +26,17 @@ from screener_data.errors import Reason
 from screener_data.loaders.format import Column, Format, fold
 from screener_data.loaders.spelling import fast_number, parse_day, plain_number
 
-__all__ = ["Block", "Parsed", "Rejected", "Rows", "Together", "read_rows", "read_together"]
+__all__ = [
+    "Block",
+    "Parsed",
+    "RefusedRowError",
+    "Rejected",
+    "Rows",
+    "Together",
+    "UnknownCodeError",
+    "read_rows",
+    "read_together",
+]
 
 # NUL, the sign that stands for NUL in the quarantine, and the sign for a byte that no encoding knows
 _NOT_TEXT = "[\x00\u2400\ufffd]"
@@ -599,7 +609,7 @@ def _shown(cell: Any) -> str:
 
 
 def _exploded(cells: dict[str, pa.Array], lines: np.ndarray, parsed: Parsed) -> tuple[dict[str, pa.Array], np.ndarray]:
-    """Let the declaration turn each row into several; a row that yields none is skipped, an unknown code rejected."""
+    """Let the declaration turn each row into several; one that yields none is skipped, one that it refuses rejected."""
     format = parsed.format
     assert format.explode is not None  # noqa: S101
     names = list(cells)
@@ -608,26 +618,32 @@ def _exploded(cells: dict[str, pa.Array], lines: np.ndarray, parsed: Parsed) -> 
     for line, values in zip(lines.tolist(), zip(*(c.to_pylist() for c in cells.values()), strict=True), strict=True):
         try:
             made = format.explode(dict(zip(names, values, strict=True)))
-        except UnknownCodeError as unknown:
-            parsed.rejected.append(
-                Rejected(line, Reason.UNKNOWN_CODE, unknown.column, unknown.detail, parsed.raw[line])
-            )
+        except RefusedRowError as refused:
+            parsed.rejected.append(Rejected(line, refused.reason, refused.column, refused.detail, parsed.raw[line]))
             continue
         if not made:
-            parsed.skipped_lines[Reason.NOT_FLAGGED].append(line)
+            parsed.skipped_lines[format.explodes_to_none].append(line)
         rows += made
         of_line += [line] * len(made)
     return (
-        {name: pa.array([row[name] for row in rows], pa.large_string()) for name in format.exploded},
+        {name: pa.array([row.get(name) for row in rows], pa.large_string()) for name in format.exploded},
         np.array(of_line, dtype=np.int32),
     )
 
 
-class UnknownCodeError(Exception):
-    """A code that the exchange's circular does not list; the row is rejected with it."""
+class RefusedRowError(Exception):
+    """A row that breaks a rule only its `explode` knows; it is rejected with the reason."""
+
+    def __init__(self, reason: Reason, column: str, detail: str) -> None:
+        """Name the reason, the column as printed, and what is wrong."""
+        self.reason, self.column, self.detail = reason, column, detail
+        super().__init__(detail)
+
+
+class UnknownCodeError(RefusedRowError):
+    """A code that the exchange's circular does not list."""
 
     def __init__(self, column: str, value: str, known: Sequence[str]) -> None:
         """Name the column, the value, and the codes that are known."""
-        self.column = column
-        self.detail = f"{_shown(value)} is not one of the codes {', '.join(known)}"
-        super().__init__(self.detail)
+        detail = f"{_shown(value)} is not one of the codes {', '.join(known)}"
+        super().__init__(Reason.UNKNOWN_CODE, column, detail)

@@ -1,7 +1,7 @@
 """The tables. The eleven given ones as the schema says, and our own provenance beside them."""
 
 from screener_data.models.base import Base
-from screener_data.models.events import BlockDeal, BulkDeal, SurveillanceMeasure
+from screener_data.models.events import BlockDeal, BulkDeal, CorporateAction, SurveillanceMeasure
 from screener_data.models.metadata import IndustryClassification, IngestionLog, MarketHoliday
 from screener_data.models.provenance import (
     ListedSecurity,
@@ -20,6 +20,7 @@ __all__ = [
     "BlockDeal",
     "BulkDeal",
     "CalculatedMetrics",
+    "CorporateAction",
     "Index",
     "IndustryClassification",
     "IngestionLog",

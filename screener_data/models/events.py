@@ -1,23 +1,30 @@
-"""Events: bulk and block deals, surveillance measures."""
+"""Events: bulk and block deals, surveillance measures, corporate actions."""
 
 from __future__ import annotations
 
-from sqlalchemy import CheckConstraint
+from typing import get_args
+
+from sqlalchemy import CheckConstraint, UniqueConstraint
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
 from screener_data.columns import (
+    ActionKind,
+    AnyText,
     Day,
     DealSide,
+    FaceValue,
+    Factor,
     LongCount,
     Name,
     Price,
+    Shares,
     Symbol,
     Text100,
     Text500,
 )
 from screener_data.models.base import Base, BigKey, CreatedAt, finite
 
-__all__ = ["BlockDeal", "BulkDeal", "SurveillanceMeasure"]
+__all__ = ["BlockDeal", "BulkDeal", "CorporateAction", "SurveillanceMeasure"]
 
 
 class _Deal:
@@ -69,4 +76,50 @@ class SurveillanceMeasure(Base):
     security_name: Mapped[Name | None]
     measure_type: Mapped[Text100 | None]
     reason: Mapped[Text500 | None]
+    created_at: Mapped[CreatedAt | None]
+
+
+_KINDS = ", ".join(f"'{kind}'" for kind in get_args(get_args(ActionKind)[0]))
+
+
+class CorporateAction(Base):
+    """One row is one action of one kind of one symbol on one ex-date. Source: NSE bc*.csv and the corporate-actions
+    downloads; manual_factors*.csv. Key: (symbol, ex_date, kind).
+
+    `shares_after` shares come of `shares_before`, as printed: a split from Rs 10 to Rs 2 is 2 → 10, a bonus a:b and
+    rights a:b are b → a + b, a consolidation from Re 1 to Rs 10 is 10 → 1. Kinds that leave their number alone are
+    1 → 1. `premium` and `face_value` are rupees per share of a rights issue (the face value as its file prints it).
+    A manual row has factors of its own and takes the place of all others of its symbol and day; its purpose is the
+    reason. No foreign key: actions of securities that left the lists are kept, too.
+    """
+
+    __tablename__ = "corporate_actions"
+    __table_args__ = (
+        UniqueConstraint("symbol", "ex_date", "kind", name="uq_corporate_actions_symbol_ex_date_kind"),
+        CheckConstraint(f"kind IN ({_KINDS})", name="ck_corporate_actions_kind"),
+        CheckConstraint("shares_before > 0 AND shares_after > 0", name="ck_corporate_actions_shares"),
+        CheckConstraint("premium >= 0", name="ck_corporate_actions_premium"),
+        CheckConstraint("face_value > 0", name="ck_corporate_actions_face_value"),
+        CheckConstraint("price_factor > 0 AND volume_factor > 0", name="ck_corporate_actions_factors"),
+        CheckConstraint(
+            "(kind = 'manual') = (price_factor IS NOT NULL) AND (kind = 'manual') = (volume_factor IS NOT NULL)",
+            name="ck_corporate_actions_manual",
+        ),
+        finite(
+            "corporate_actions",
+            *("shares_before", "shares_after", "premium", "face_value", "price_factor", "volume_factor"),
+        ),
+    )
+
+    id: Mapped[BigKey]
+    symbol: Mapped[Symbol] = mapped_column(index=True)
+    ex_date: Mapped[Day] = mapped_column(index=True)
+    kind: Mapped[ActionKind]
+    shares_before: Mapped[Shares]
+    shares_after: Mapped[Shares]
+    premium: Mapped[Price | None]
+    face_value: Mapped[FaceValue | None]
+    price_factor: Mapped[Factor | None]
+    volume_factor: Mapped[Factor | None]
+    purpose: Mapped[AnyText]
     created_at: Mapped[CreatedAt | None]

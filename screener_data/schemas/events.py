@@ -3,8 +3,25 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Self
 
-from screener_data.columns import Day, DealSide, LongCount, Name, Price, Symbol, Text100, Text500
+from pydantic import model_validator
+
+from screener_data.columns import (
+    ActionKind,
+    AnyText,
+    Day,
+    DealSide,
+    FaceValue,
+    Factor,
+    LongCount,
+    Name,
+    Price,
+    Shares,
+    Symbol,
+    Text100,
+    Text500,
+)
 from screener_data.schemas.base import Schema
 
 __all__ = [
@@ -14,6 +31,9 @@ __all__ = [
     "BulkDealBase",
     "BulkDealCreate",
     "BulkDealResponse",
+    "CorporateActionBase",
+    "CorporateActionCreate",
+    "CorporateActionResponse",
     "SurveillanceMeasureBase",
     "SurveillanceMeasureCreate",
     "SurveillanceMeasureResponse",
@@ -78,6 +98,45 @@ class SurveillanceMeasureCreate(SurveillanceMeasureBase):
 
 class SurveillanceMeasureResponse(SurveillanceMeasureBase):
     """A stored measure."""
+
+    id: int
+    created_at: dt.datetime | None
+
+
+class CorporateActionBase(Schema):
+    """One action of one kind of a symbol on its ex-date: `shares_after` shares come of `shares_before`."""
+
+    symbol: Symbol
+    ex_date: Day
+    kind: ActionKind
+    shares_before: Shares
+    shares_after: Shares
+    premium: Price | None = None
+    face_value: FaceValue | None = None
+    price_factor: Factor | None = None
+    volume_factor: Factor | None = None
+    purpose: AnyText
+
+    @model_validator(mode="after")
+    def _rules_of_the_table(self) -> Self:
+        """The table's checks, on the values as rounded for storing."""
+        for name in ("shares_before", "shares_after", "face_value", "price_factor", "volume_factor"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{name} must be above zero")
+        if self.premium is not None and self.premium < 0:
+            raise ValueError("premium must not be negative")
+        if {self.price_factor is not None, self.volume_factor is not None} != {self.kind == "manual"}:
+            raise ValueError("ck_corporate_actions_manual: a manual row has both factors, any other has none")
+        return self
+
+
+class CorporateActionCreate(CorporateActionBase):
+    """An action to be stored."""
+
+
+class CorporateActionResponse(CorporateActionBase):
+    """A stored action."""
 
     id: int
     created_at: dt.datetime | None
