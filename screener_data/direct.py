@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import CheckConstraint, Connection, Integer, Numeric, String, Table
 
-from screener_data.database.bulk import Counts, copy_rows, stored_rows
+from screener_data.database.bulk import NULL, Counts, copy_rows, decimals, stored_rows
 from screener_data.loaders import Parsed
 from screener_data.loaders.format import Format, Merge, Ratio
 
@@ -33,7 +33,6 @@ _Bools: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 #: Rows on their way to the staging table: cells by column, and their lines.
 Cells: TypeAlias = tuple[dict[str, pa.Array], np.ndarray[Any, np.dtype[np.int32]]]
 
-_NULL = np.iinfo(np.int64).min
 #: Below it, a number of 64 binary digits tells a tie in the last place from its neighbours.
 _LARGEST = 1 << 46
 _NOT_A_TIE = 0.4
@@ -56,7 +55,7 @@ class Plain:
 
     parsed: Parsed
     days: _Ints  # days since 1970
-    numbers: dict[str, _Ints]  # in units of the column's last place; _NULL is null
+    numbers: dict[str, _Ints]  # in units of the column's last place; NULL is null
     plain: _Bools
 
     def part(self, parsed: Parsed, place: slice) -> Plain:
@@ -143,7 +142,7 @@ def plain_rows(parsed: Parsed) -> Plain:
     for left, compare, right in _comparisons(format.target.__table__) or ():
         if left in numbers and right in numbers:
             one, other = numbers[left], numbers[right]
-            plain &= _OPERATORS[compare](one, other) | (one == _NULL) | (other == _NULL)
+            plain &= _OPERATORS[compare](one, other) | (one == NULL) | (other == NULL)
     plain &= (
         ~pd.Series(_key(_codes(parsed.columns["symbol"].dictionary_encode()), days)).duplicated(keep=False).to_numpy()
     )
@@ -156,15 +155,15 @@ def _whole(values: pa.Array, scale: int) -> tuple[_Ints, _Bools]:
     null = np.isnan(scaled)
     near = np.rint(scaled)
     certain = null | ((np.abs(scaled - near) < _NOT_A_TIE) & (np.abs(near) < _LARGEST))
-    return np.where(null | ~certain, _NULL, near).astype(np.int64), certain
+    return np.where(null | ~certain, NULL, near).astype(np.int64), certain
 
 
 def _ratio(rule: Ratio, numbers: dict[str, _Ints], format: Format, name: str) -> tuple[_Ints, _Bools]:
     """A computed column in units of its last place, and whether that is certain."""
     above, below = numbers[rule.of], numbers[rule.to]
-    null = (above == _NULL) | (below == _NULL) | (below == 0)
+    null = (above == NULL) | (below == NULL) | (below == 0)
     if rule.less is not None:
-        null |= numbers[rule.less] == _NULL
+        null |= numbers[rule.less] == NULL
         above = above - np.where(null, 0, numbers[rule.less])
     above, below = np.where(null, 0, above), np.where(null, 1, below)
     shift = _scale(format, name) + _scale(format, rule.to) - _scale(format, rule.of)
@@ -176,7 +175,7 @@ def _ratio(rule: Ratio, numbers: dict[str, _Ints], format: Format, name: str) ->
     safe = np.where(certain, size, 0) * times
     rounded = np.sign(above) * ((2 * safe + below) // (2 * np.where(below > 0, below, 1)))
     certain &= np.abs(rounded) < float(rule.limit) * 10 ** _scale(format, name) - 1
-    return np.where(null, _NULL, rounded), certain
+    return np.where(null, NULL, rounded), certain
 
 
 def _codes(symbols: pa.DictionaryArray) -> _Ints:
@@ -257,16 +256,7 @@ def _joined(pieces: list[Plain], name: str) -> pa.ChunkedArray | pa.Array:
     format = pieces[0].parsed.format
     if name in pieces[0].parsed.columns and name not in format.derived:
         return pa.chunked_array([piece.parsed.columns[name] for piece in pieces])
-    return _decimals(_together(pieces, name), _scale(format, name)).cast(pa.large_string())
-
-
-def _decimals(units: _Ints, scale: int) -> pa.Array:
-    """Units of 10^-scale as decimal numbers, without a loop: the low half of 128 bits, and its sign."""
-    halves = np.empty((len(units), 2), np.int64)
-    halves[:, 0] = np.where(units == _NULL, 0, units)
-    halves[:, 1] = halves[:, 0] >> 63
-    whole = pa.Array.from_buffers(pa.decimal128(38, scale), len(units), [None, pa.py_buffer(halves)])
-    return pc.if_else(pa.array(units == _NULL), None, whole)
+    return decimals(_together(pieces, name), _scale(format, name))
 
 
 def _stored(
@@ -284,7 +274,7 @@ def _stored(
     numbers = {}
     for name in names:
         whole, certain = _whole(found[name].combine_chunks().filter(ours), _scale(format, name))
-        numbers[name] = np.append(np.where(certain, whole, _NULL + 1), _NULL)  # the last is for "nowhere"
+        numbers[name] = np.append(np.where(certain, whole, NULL + 1), NULL)  # the last is for "nowhere"
     return place.astype(np.int64), numbers
 
 

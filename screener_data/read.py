@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -11,14 +9,13 @@ import pandas as pd
 from sqlalchemy import Connection, Engine, text
 
 from screener_data.adjust import Multipliers, multipliers
+from screener_data.arguments import Day, as_day, require_known
 from screener_data.database.engine import ready
-from screener_data.errors import UsageError
 from screener_data.loaders.sources import require_source
 from screener_data.models import OHLCVDaily
 
 __all__ = ["coverage", "panel", "prices", "rejects", "sessions", "status"]
 
-Day = str | dt.date | None
 Symbols = str | Iterable[str] | None
 
 #: What `prices` can return beside symbol and date: rupees (indices: points), shares, per cent.
@@ -51,7 +48,7 @@ def prices(
     engine = ready(engine)
     chosen = [columns] if isinstance(columns, str) else list(columns if columns is not None else _USUAL)
     for name in chosen:
-        _known(name, PRICE_COLUMNS, "column")
+        require_known(name, PRICE_COLUMNS, "column")
     read = [*chosen, *(name for name in _OF_A_CHANGE if adjusted and "change_pct" in chosen and name not in chosen)]
     wanted = _wanted(symbols)
     with engine.connect() as connection:
@@ -66,7 +63,7 @@ def prices(
                 'ORDER BY symbol COLLATE "C", date'
             ),
             connection,
-            params={"symbols": wanted, "start": _day(start), "end": _day(end)},
+            params={"symbols": wanted, "start": as_day(start), "end": as_day(end)},
         )
         frame["symbol"] = frame["symbol"].astype("category")
         frame["date"] = pd.to_datetime(frame["date"])
@@ -108,7 +105,7 @@ def sessions(start: Day = None, end: Day = None, *, engine: Engine | None = None
     """The days on which securities traded, as far as stored; `start` and `end` are included."""
     days = coverage(engine=engine)
     index = pd.DatetimeIndex(days.index[days["securities"] > 0])
-    first, last = _day(start), _day(end)
+    first, last = as_day(start), as_day(end)
     if first is not None:
         index = index[index >= pd.Timestamp(first)]
     return index[index <= pd.Timestamp(last)] if last is not None else index
@@ -143,24 +140,7 @@ def _require_symbols(connection: Connection, wanted: list[str]) -> None:
     missing = set(wanted) - set(found.scalars())
     if missing:
         everyone = connection.execute(text("SELECT DISTINCT symbol FROM ohlcv_daily")).scalars().all()
-        _known(sorted(missing)[0], everyone, "symbol")
-
-
-def _known(name: str, names: Sequence[str], kind: str) -> None:
-    if name not in names:
-        near = difflib.get_close_matches(name.upper() if kind == "symbol" else name, names, n=3)
-        raise UsageError(f"no {kind} {name!r}" + (f"; did you mean {', '.join(near)}?" if near else ""))
-
-
-def _day(value: Day) -> dt.date | None:
-    if isinstance(value, dt.datetime):  # a Timestamp is one, too
-        return value.date()
-    if value is None or isinstance(value, dt.date):
-        return value
-    try:
-        return dt.date.fromisoformat(value)
-    except ValueError:
-        raise UsageError(f"{value!r} is no day; write 2025-01-16") from None
+        require_known(sorted(missing)[0], everyone, "symbol")
 
 
 # --- what was loaded ------------------------------------------------------------------------------------------------

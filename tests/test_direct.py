@@ -128,11 +128,11 @@ def test_what_is_no_number_or_a_tie_is_not_certain() -> None:
     cells = pa.array([None, 12.34, 2.675, 12.349, 1e15, 0.0])
     found, certain = direct._whole(cells, 2)
     assert certain.tolist() == [True, True, False, True, False, True]
-    assert [n for n, sure in zip(found.tolist(), certain, strict=True) if sure] == [direct._NULL, 1234, 1235, 0]
-    nulls = {name: np.array([direct._NULL, 5, 5, -5], np.int64) for name in ("turnover", "volume")}
-    nulls["volume"] = np.array([5, 0, direct._NULL, 2], np.int64)
+    assert [n for n, sure in zip(found.tolist(), certain, strict=True) if sure] == [direct.NULL, 1234, 1235, 0]
+    nulls = {name: np.array([direct.NULL, 5, 5, -5], np.int64) for name in ("turnover", "volume")}
+    nulls["volume"] = np.array([5, 0, direct.NULL, 2], np.int64)
     found, certain = direct._ratio(UDIFF.derived["vwap"], nulls, UDIFF, "vwap")
-    assert found.tolist() == [direct._NULL] * 3 + [-3]  # half away from zero
+    assert found.tolist() == [direct.NULL] * 3 + [-3]  # half away from zero
     assert certain.all()
 
 

@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NamedTuple
 
+import numpy as np
 import psycopg2
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 from sqlalchemy import CheckConstraint, Connection, Table, text
 from sqlalchemy.dialects import postgresql
@@ -25,17 +27,22 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeEngine
 
 __all__ = [
+    "NULL",
     "Counts",
     "Place",
     "Stage",
     "copy_rows",
+    "decimals",
     "indexes_built_last",
     "insert_missing_copies",
     "merge_by_key",
+    "rows_where",
     "stored_rows",
 ]
 
 STAGE = "stage"
+#: Stands for null among whole numbers of 64 bits.
+NULL = np.iinfo(np.int64).min
 _LOCK_PATIENCE = "50ms"
 _MEMORY = "256MB"  # of the server, for a million rows to be merged, or to be indexed
 _FEW_DAYS = 400  # so many can be named one by one
@@ -96,22 +103,36 @@ def _copy(connection: Connection, statement: str, buffer: io.BytesIO) -> int:
 
 
 def copy_rows(connection: Connection, table: str, columns: dict[str, pa.Array]) -> int:
-    """COPY columns of text into a table: null is NULL, an empty string is an empty string. The rows that it took."""
+    """COPY columns into a table: null is NULL, an empty string is an empty string. The rows that it took."""
     arrays = pa.table(columns)
     names = ", ".join(f'"{name}"' for name in columns)
     buffer = io.BytesIO()
-    arrow_csv.write_csv(arrays, buffer, arrow_csv.WriteOptions(include_header=False, quoting_style="all_valid"))
+    arrow_csv.write_csv(arrays, buffer, arrow_csv.WriteOptions(include_header=False, quoting_style="needed"))
     buffer.seek(0)
     return _copy(connection, f"COPY {table} ({names}) FROM STDIN WITH (FORMAT csv)", buffer)
+
+
+def decimals(units: np.ndarray[Any, np.dtype[np.int64]], scale: int) -> pa.Array:
+    """Units of 10^-scale (NULL is null) as decimal numbers, without a loop: the low half of 128 bits, and its sign."""
+    halves = np.empty((len(units), 2), np.int64)
+    halves[:, 0] = np.where(units == NULL, 0, units)
+    halves[:, 1] = halves[:, 0] >> 63
+    whole = pa.Array.from_buffers(pa.decimal128(38, scale), len(units), [None, pa.py_buffer(halves)])
+    return pc.if_else(pa.array(units == NULL), None, whole)
 
 
 def stored_rows(
     connection: Connection, table: str, columns: dict[str, pa.DataType], days: Iterable[dt.date]
 ) -> pa.Table:
-    """All rows of some days, as Arrow types: COPY out costs a fraction of rows in Python."""
-    buffer = io.BytesIO()
+    """All rows of some days, as Arrow types."""
     listed = ", ".join(f"'{day}'" for day in days)
-    selected = f"SELECT {', '.join(columns)} FROM {table} WHERE date IN ({listed})"
+    return rows_where(connection, table, columns, f"date IN ({listed})")
+
+
+def rows_where(connection: Connection, table: str, columns: dict[str, pa.DataType], condition: str) -> pa.Table:
+    """The rows of a table that satisfy a condition, as Arrow types: COPY out costs a fraction of rows in Python."""
+    buffer = io.BytesIO()
+    selected = f"SELECT {', '.join(columns)} FROM {table} WHERE {condition}"
     _copy(connection, f"COPY ({selected}) TO STDOUT WITH (FORMAT csv)", buffer)
     if not buffer.tell():
         return pa.table({name: pa.array([], kind) for name, kind in columns.items()})

@@ -4,6 +4,7 @@ from screener_data.models.base import Base
 from screener_data.models.events import BlockDeal, BulkDeal, CorporateAction, SurveillanceMeasure
 from screener_data.models.metadata import IndustryClassification, IngestionLog, MarketHoliday
 from screener_data.models.provenance import (
+    Calculation,
     ListedSecurity,
     LoadFile,
     NameChange,
@@ -20,6 +21,7 @@ __all__ = [
     "BlockDeal",
     "BulkDeal",
     "CalculatedMetrics",
+    "Calculation",
     "CorporateAction",
     "Index",
     "IndustryClassification",

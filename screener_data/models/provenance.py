@@ -21,7 +21,16 @@ from screener_data.columns import (
 )
 from screener_data.models.base import Base, BigKey, CreatedAt
 
-__all__ = ["ListedSecurity", "LoadFile", "NameChange", "OutsideWrite", "Reject", "SymbolChange", "SymbolHistory"]
+__all__ = [
+    "Calculation",
+    "ListedSecurity",
+    "LoadFile",
+    "NameChange",
+    "OutsideWrite",
+    "Reject",
+    "SymbolChange",
+    "SymbolHistory",
+]
 
 
 class LoadFile(Base):
@@ -124,6 +133,34 @@ class Reject(Base):
     settled_by: Mapped[LongCount | None] = mapped_column(
         ForeignKey("load_files.id"), index=True, comment="the load that took the row in the end"
     )
+
+
+class Calculation(Base):
+    """One row is one run of the formulas that stored rows of calculated_metrics. Source: computed. Key: id.
+
+    All stored metrics are of the newest version here: another version has everything computed anew. The newest row
+    that has `states` also has the formulas' memory after last_day, and what it was computed from.
+    """
+
+    __tablename__ = "calculations"
+
+    id: Mapped[BigKey]
+    version: Mapped[Count] = mapped_column(comment="of the formulas")
+    benchmark: Mapped[Symbol]
+    first_day: Mapped[Day | None] = mapped_column(comment="of the stored rows")
+    last_day: Mapped[Day | None]
+    inserted: Mapped[LongCount]
+    updated: Mapped[LongCount]
+    unchanged: Mapped[LongCount]
+    deleted: Mapped[LongCount]
+    seen_load: Mapped[LongCount] = mapped_column(comment="every load up to this id was taken into account")
+    outside_writes: Mapped[LongCount] = mapped_column(comment="as many had touched the prices before")
+    symbols: Mapped[bytes | None] = mapped_column(comment="securities.id of each state, int32; 0 is the benchmark")
+    ranked: Mapped[bytes | None] = mapped_column(comment="which of them are rated, one byte each")
+    states: Mapped[bytes | None] = mapped_column(comment="formulas.STATE of each")
+    scales: Mapped[bytes | None] = mapped_column(comment="what corporate actions made of prices and volumes")
+    execution_time_ms: Mapped[Count]
+    created_at: Mapped[CreatedAt]
 
 
 class ListedSecurity(Base):
