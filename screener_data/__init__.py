@@ -5,6 +5,8 @@
 >>> closes = sd.panel("close", start="2025-01-01")  # doctest: +SKIP
 """
 
+from typing import Any
+
 from screener_data.adjust import factors
 from screener_data.database.engine import connect
 from screener_data.ingest import LoadResult, load, replay
@@ -13,6 +15,7 @@ from screener_data.read import coverage, panel, prices, rejects, sessions, statu
 
 __all__ = [
     "LoadResult",
+    "calculate",
     "check",
     "connect",
     "coverage",
@@ -25,3 +28,12 @@ __all__ = [
     "sessions",
     "status",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`calculate` comes when it is asked for: it brings a compiler along, which takes a second to import."""
+    if name == "calculate":
+        from screener_data.calculation import calculate
+
+        return calculate
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -114,6 +114,27 @@ def status(as_json: AsJson = False) -> None:
 
 
 @app.command()
+def metrics(
+    first: Annotated[str | None, typer.Option("--from", metavar="DAY", help="Compute again from this day on.")] = None,
+    last: Annotated[str | None, typer.Option("--to", metavar="DAY", help="Up to this day.")] = None,
+    benchmark: Annotated[
+        str | None, typer.Option(help="What vars_value is measured against; else the Nifty 50.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compute and store calculated_metrics: what is missing or no longer right, or the days that are asked for."""
+    from screener_data.calculation import BENCHMARK, calculate  # here, since the formulas take long to import
+
+    done = calculate(first, last, benchmark=benchmark or BENCHMARK)
+    if as_json:
+        _print(done.model_dump(), as_json)
+        return
+    days = f"{done.first_day} to {done.last_day}" if done.first_day else "no new session"
+    counts = ("inserted", "updated", "unchanged", "deleted")
+    _say(f"{days}: " + ", ".join(f"{name} {getattr(done, name):,}" for name in counts))
+
+
+@app.command()
 def check(as_json: AsJson = False) -> None:
     """Check what is stored. Exit code 1 when a finding is an error."""
     findings = quality.check()
