@@ -5,7 +5,8 @@
 >>> closes = sd.panel("close", start="2025-01-01")  # doctest: +SKIP
 """
 
-from typing import Any
+import importlib
+import typing
 
 from screener_data.adjust import factors
 from screener_data.database.engine import connect
@@ -29,11 +30,14 @@ __all__ = [
     "status",
 ]
 
+#: They come when they are asked for: the formulas bring a compiler along, which takes a second to import.
+_LATE = {"calculate": "screener_data.calculation"}
 
-def __getattr__(name: str) -> Any:
-    """`calculate` comes when it is asked for: it brings a compiler along, which takes a second to import."""
-    if name == "calculate":
-        from screener_data.calculation import calculate
+if typing.TYPE_CHECKING:
+    from screener_data.calculation import calculate
 
-        return calculate
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __getattr__(name: str) -> object:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LATE[name]), name)

@@ -48,7 +48,14 @@ def test_the_face_is_short_sorted_and_promised() -> None:
 def test_the_face_imports_nothing_that_it_does_not_show() -> None:
     tree = ast.parse((ROOT / "screener_data" / "__init__.py").read_text(encoding="utf-8"))
     imported = [name.name for node in tree.body if isinstance(node, ast.ImportFrom) for name in node.names]
-    assert sorted(imported) == list(sd.__all__)
+    assert sorted([*imported, *sd._LATE]) == list(sd.__all__)
+
+
+def test_the_compiler_comes_only_with_what_needs_it() -> None:
+    said = python("-c", "import sys, screener_data as sd; print('numba' in sys.modules, sd.calculate.__name__)").stdout
+    assert said.split() == ["False", "calculate"]
+    with pytest.raises(AttributeError, match="has no attribute 'calculates'"):
+        _ = sd.calculates  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", sd.__all__)
