@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 #: What the contract promises so far.
 FACE = {
     *("connect", "load", "prices", "panel", "sessions"),
-    *("LoadResult", "replay", "rejects", "status", "check", "coverage", "factors"),
+    *("LoadResult", "replay", "rejects", "status", "check", "coverage", "factors", "calculate"),
 }
 LATER = {"metrics", "screen"}
 
