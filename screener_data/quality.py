@@ -139,7 +139,9 @@ CHECKS = (
         "WHERE before > 0 AND (close < 0.62 * before OR close > 1.6 * before) "
         "AND NOT EXISTS (SELECT FROM corporate_actions a WHERE a.symbol = b.symbol "
         "AND a.ex_date > b.since AND a.ex_date <= b.date) "
-        "AND NOT EXISTS (SELECT FROM indices i WHERE i.symbol = b.symbol) ORDER BY abs(ln(close / before)) DESC, date",
+        # a rights entitlement lives for days, and is worth what is left of a difference
+        "AND NOT EXISTS (SELECT FROM indices i WHERE i.symbol = b.symbol) AND symbol !~ '-RE[0-9]*$' "
+        "ORDER BY abs(ln(close / before)) DESC, date",
         "Load the day's corporate actions; what they lack goes into manual_factors.csv, with a reason.",
     ),
     Check(

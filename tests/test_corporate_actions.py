@@ -166,6 +166,9 @@ def test_three_files_speak_of_one_action(desk: Desk) -> None:
     )
     assert counts(api) == counts(web) == (1, 0, 0, 1, 0, 0)
     assert desk.rows("SELECT purpose FROM corporate_actions") == [("FVSPLT FRM RS 10 TO RS 2",)]
+    earlier = desk.bc(("EQ", "A", "2025-12-19", "FV SPLT FRM RS 10 TO RS 2"))  # sorts before the others
+    assert counts(earlier) == (1, 0, 1, 0, 0, 0)
+    assert desk.rows("SELECT purpose FROM corporate_actions") == [("FV SPLT FRM RS 10 TO RS 2",)]
     changed = desk.load(
         "CF-CA-equities.csv", f'{WEB}"A","A Limited","EQ","Fv Split Rs.10/- To Rs.5/","5","19-Dec-2025","-","-","-"\n'
     )

@@ -128,6 +128,7 @@ NO_FAULTS = [
     ("jumps_without_action", fallen(to="0.65")),
     ("jumps_without_action", fallen(to="1.55")),
     ("jumps_without_action", fallen("NIFTY 50")),
+    ("jumps_without_action", f"{fallen()}; UPDATE ohlcv_daily SET symbol = 'NA-RE1' WHERE symbol = 'NA'"),
     ("jumps_without_action", f"{action('demerger', '2025-06-28')}; {fallen()}"),  # a Saturday
     ("actions_without_jump", f"{action('bonus', '2025-06-30')}; {fallen()}"),
     ("actions_without_jump", f"{action('split', '2025-06-28')}; {fallen()}"),

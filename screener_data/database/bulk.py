@@ -347,8 +347,9 @@ def merge_by_key(
     """Store one row per key: update what differs, insert what is new. Counts by file. The stage has been surveyed.
 
     `columns` are all that the file fills. Where the stored row `t` satisfies `outranked_if`, only `fills` of it
-    are updated. A row that differs in nothing but `worded` columns is unchanged. `many_per_line`: one line of the
-    file made several rows; then lines are counted, not rows, and a line counts as inserted if any of its rows is new.
+    are updated. Of rows that differ in nothing but `worded` columns, the one that sorts first is kept, in whatever
+    order they come. `many_per_line`: one line of the file made several rows; then lines are counted, not rows, and a
+    line counts as inserted if any of its rows is new.
     """
     target = stage.target.name
     line = "DISTINCT line" if many_per_line else "*"
@@ -358,6 +359,7 @@ def merge_by_key(
     match = f"{_same(key)} AND {stage.days}"
     data = [name for name in columns if name not in key]
     told = [name for name in data if name not in worded]
+    better = "".join(f' OR s.{name} COLLATE "C" < t.{name} COLLATE "C"' for name in worded)
     new = {
         name: f"CASE WHEN {outranked_if} THEN t.{name} ELSE s.{name} END"
         if outranked_if and name not in fills
@@ -368,8 +370,8 @@ def merge_by_key(
     names = ", ".join(columns)
     change = (
         f"UPDATE {target} t SET {', '.join(f'{name} = {value}' for name, value in new.items())} FROM {STAGE} s "
-        f"WHERE {match} AND ({', '.join(f't.{name}' for name in told)}) "
-        f"IS DISTINCT FROM ({', '.join(new[name] for name in told)}) "
+        f"WHERE {match} AND (({', '.join(f't.{name}' for name in told)}) "
+        f"IS DISTINCT FROM ({', '.join(new[name] for name in told)}){better}) "
         "RETURNING s.file, s.line"
         if told
         else f"SELECT file, line FROM {STAGE} WHERE false"

@@ -14,7 +14,7 @@ from screener_data.models import CorporateAction
 __all__ = ["FORMATS"]
 
 _KEY = ("symbol", "ex_date", "kind")
-#: The files speak of one action in different words; those that came first are kept.
+#: The files speak of one action in different words.
 _WORDED = ("purpose",)
 # a bond of a series without a name pays interest; were it a share, its action would count
 _IN_SCOPE = Skip(Reason.SERIES_OUT_OF_SCOPE, "series", frozenset({*SERIES, None}), unless=True)

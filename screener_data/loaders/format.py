@@ -126,7 +126,8 @@ class Format:
     skips: tuple[Skip, ...] = ()
     key: tuple[str, ...] = ()
     merge: Merge = Merge.BY_KEY
-    #: Columns of mere wording: a row that differs in nothing else from one of the same key says the same.
+    #: Columns of mere wording: a row that differs in nothing else from one of the same key says the same. Of several
+    #: wordings the one that sorts first is stored, so that the order of loading does not matter.
     worded: tuple[str, ...] = ()
     #: Columns computed from the others, as a ratio or as SQL over columns of the file.
     derived: Mapping[str, str | Ratio] = field(default_factory=dict)

@@ -52,7 +52,7 @@ def originals(folder: Path, rows: int = ROWS, most: int = 60_000) -> list[tuple[
     by_kind: dict[tuple[Path, str], list[Path]] = {}
     for path in paths:
         by_kind.setdefault((path.parent, re.sub(r"\d", "", path.name)[:8]), []).append(path)
-    for member in (member for kind in by_kind.values() for path in kind[-2:] for member in members(path)):
+    for member in (member for kind in by_kind.values() for path in kind[-6:] for member in members(path)):
         if member.path.stat().st_size > 2_000_000:
             continue
         with suppress(FileError):
