@@ -11,9 +11,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, groupby
+from itertools import chain, groupby, islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -183,20 +183,21 @@ def _stored(
 ) -> Iterator[LoadResult]:
     """Read files ahead, and store them batch by batch. What was begun is closed, whatever happens."""
     accounts = [_account(planned, source) for planned in group]
-    try:
-        open_loads(connection, accounts)
-    except SQLAlchemyError as error:
-        if first:
-            raise
-        for account in accounts:
-            # as a result, since those of earlier files must not go with the server
-            account.failed(f"the load could not be begun, nor be logged: {reason_of(error)}")
-            yield account.result()
-        return
-    opened = {account.load_id: account for account in accounts}
-    batch = Batch(connection)
-    try:
-        with closing(_read_ahead(group, accounts, source)) as files:
+    with closing(_Ahead(_reads(group, accounts, source), _READ_AHEAD)) as ahead:
+        try:
+            open_loads(connection, accounts)
+        except SQLAlchemyError as error:
+            if first:
+                raise
+            for account in accounts:
+                # as a result, since those of earlier files must not go with the server
+                account.failed(f"the load could not be begun, nor be logged: {reason_of(error)}")
+                yield account.result()
+            return
+        opened = {account.load_id: account for account in accounts}
+        batch = Batch(connection)
+        try:
+            files = (read() for some in ahead for read in some)
             for file in chain(files, [None]):
                 if batch.files and (file is None or not batch.takes(file)):
                     for account in _finished(batch):
@@ -207,15 +208,15 @@ def _stored(
                     batch = Batch(connection)
                 if file is not None:
                     batch.add(file)
-    except BaseException as error:
-        batch.abandon()
-        begun = {file.account.load_id for file in batch.files}
-        forget_loads(connection, [account for account in opened.values() if account.load_id not in begun])
-        stopped = [file.account for file in batch.files if file.account.load_id in opened]
-        for account in stopped:
-            account.failed(f"stopped by {type(error).__name__}: {error}")
-        close_failed(connection, stopped)
-        raise
+        except BaseException as error:
+            batch.abandon()
+            begun = {file.account.load_id for file in batch.files}
+            forget_loads(connection, [account for account in opened.values() if account.load_id not in begun])
+            stopped = [file.account for file in batch.files if file.account.load_id in opened]
+            for account in stopped:
+                account.failed(f"stopped by {type(error).__name__}: {error}")
+            close_failed(connection, stopped)
+            raise
 
 
 def _brings_symbols(file: File) -> bool:
@@ -239,28 +240,24 @@ def _finished(batch: Batch) -> Iterator[Account]:
         yield from _finished(alone)
 
 
-def _read_ahead(group: Sequence[_Planned], accounts: list[Account], source: str | None) -> Generator[File]:
-    """The files, read in another thread while earlier ones are stored; large ones are read in their turn."""
-
-    def reads() -> Iterator[Callable[[], list[Callable[[], File]]]]:
-        together: list[tuple[Member, Account]] = []
-        size = 0
-        for planned, account in zip(group, accounts, strict=True):
-            member = planned.member
-            if together and (member.is_large or size > _TOGETHER):
-                yield partial(_read_small, together, source)
-                together, size = [], 0
-            if member.is_large:
-                yield partial(_in_its_turn, partial(_read, member, source, account))
-            else:
-                together.append((member, account))
-                size += member.size
-        if together:
+def _reads(
+    group: Sequence[_Planned], accounts: list[Account], source: str | None
+) -> Iterator[Callable[[], list[Callable[[], File]]]]:
+    """How to read the files: small ones together, large ones in their turn."""
+    together: list[tuple[Member, Account]] = []
+    size = 0
+    for planned, account in zip(group, accounts, strict=True):
+        member = planned.member
+        if together and (member.is_large or size > _TOGETHER):
             yield partial(_read_small, together, source)
-
-    for some in _ahead(reads(), _READ_AHEAD):
-        for file in some:
-            yield file()
+            together, size = [], 0
+        if member.is_large:
+            yield partial(_in_its_turn, partial(_read, member, source, account))
+        else:
+            together.append((member, account))
+            size += member.size
+    if together:
+        yield partial(_read_small, together, source)
 
 
 def _account(planned: _Planned, source: str | None) -> Account:
@@ -346,19 +343,36 @@ def _piece(known: Recognised, rows: Rows | Block) -> Plain | Parsed:
     return plain_rows(parsed) if may_go_directly(known.format) else parsed
 
 
-def _ahead(calls: Iterable[Callable[[], _T]], most: int) -> Iterator[_T]:
-    """The results of calls, in order, made in another thread up to `most` before they are asked for."""
-    waiting: deque[Future[_T]] = deque()
-    with ThreadPoolExecutor(1) as thread:
+class _Ahead(Generic[_T]):
+    """The results of calls, in order, made in another thread: up to `most` of them before they are asked for."""
+
+    def __init__(self, calls: Iterable[Callable[[], _T]], most: int) -> None:
+        self._calls, self._most = iter(calls), most
+        self._thread = ThreadPoolExecutor(1)
+        self._waiting: deque[Future[_T]] = deque()
+        self._fill()
+
+    def _fill(self) -> None:
+        free = self._most - len(self._waiting)
+        self._waiting.extend(self._thread.submit(call) for call in islice(self._calls, free))
+
+    def __iter__(self) -> Iterator[_T]:
         try:
-            for call in calls:
-                waiting.append(thread.submit(call))
-                if len(waiting) > most:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            while self._waiting:
+                made = self._waiting.popleft()
+                self._fill()
+                yield made.result()
         finally:
-            thread.shutdown(wait=True, cancel_futures=True)
+            self.close()
+
+    def close(self) -> None:
+        """Make no more of them."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+
+def _ahead(calls: Iterable[Callable[[], _T]], most: int) -> Iterator[_T]:
+    """As _Ahead, but begun when the first of them is asked for."""
+    yield from _Ahead(calls, most)
 
 
 # --- the quarantine -------------------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ STAGE = "stage"
 #: Stands for null among whole numbers of 64 bits.
 NULL = np.iinfo(np.int64).min
 _LOCK_PATIENCE = "50ms"
-_MEMORY = "256MB"  # of the server, for a million rows to be merged, or to be indexed
+_MEMORY = "256MB"  # of the server, for a million rows to be merged
 _FEW_DAYS = 400  # so many can be named one by one
 
 
@@ -170,8 +170,6 @@ def indexes_built_last(connection: Connection, table: str) -> Iterator[bool]:
             savepoint.rollback()
             definitions = []
     yield bool(definitions)
-    if definitions:
-        connection.execute(text(f"SET LOCAL maintenance_work_mem = '{_MEMORY}'"))
     for _, _, create in definitions:
         connection.execute(text(create))
 

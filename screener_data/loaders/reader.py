@@ -419,8 +419,8 @@ def _cleaned(cells: pa.Array, column: Column, *, trimmed: bool = False) -> pa.Ar
         cells = pc.utf8_trim_whitespace(cells)
     if column.upper:
         cells = pc.utf8_upper(cells)
-    if not column.nulls and pc.min(pc.binary_length(cells)).as_py() != 0:
-        return cells
+    if (pc.min(pc.binary_length(cells)).as_py() or 0) > max(map(len, column.nulls), default=0):
+        return cells  # all are longer than any sign for "none"
     none = pc.is_in(cells, pa.array(["", *column.nulls], pa.large_string()))
     return pc.if_else(none, None, cells) if pc.any(none).as_py() else cells
 
