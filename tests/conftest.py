@@ -180,6 +180,22 @@ def engine(database_url: URL) -> Iterator[Engine]:
     engine.dispose()
 
 
+@pytest.fixture
+def clone() -> Iterator[Callable[[URL], Engine]]:
+    """Makes engines on copies of a database to which nobody else is connected."""
+    made: list[Engine] = []
+
+    def copy(url: URL) -> Engine:
+        name = f"clone_{uuid.uuid4().hex[:12]}"
+        made.append(create_engine(_create(url.set(database="postgres"), name, template=url.database)))
+        return made[-1]
+
+    yield copy
+    for engine in made:
+        engine.dispose()
+        _drop(engine.url.set(database="postgres"), engine.url)
+
+
 def _create(server: URL, name: str, template: str | None = None) -> URL:
     _run(server, f'CREATE DATABASE "{name}"' + (f' TEMPLATE "{template}"' if template else ""))
     return server.set(database=name)
