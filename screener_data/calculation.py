@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from screener_data import formulas
 from screener_data.adjust import forward_scales
-from screener_data.arguments import Day, as_day
+from screener_data.arguments import Day, as_day, require_known
 from screener_data.batch import lock_tables
 from screener_data.database.bulk import (
     NULL,
@@ -87,8 +87,10 @@ def calculate(
     """Compute calculated_metrics and store them: one row per listed security and session on which it traded.
 
     Without days: whatever is missing or may no longer be right; a new session costs that session alone. With `start`
-    or `end` (both included): the rows of these days, whether they seem right or not. All or nothing; loads of prices
-    wait meanwhile. Raises UsageError for text that is no day, and days that are the wrong way round.
+    or `end` (both included): the rows of these days, whether they seem right or not. `benchmark`: an index, or any
+    symbol with bars; all rows are measured against one, so that another one has the other days computed anew by the
+    next run. All or nothing; loads of prices wait meanwhile. Raises UsageError for text that is no day, days that are
+    the wrong way round, and a benchmark without a bar.
     """
     first, last = as_day(start), as_day(end)
     if first is not None and last is not None and first > last:
@@ -102,11 +104,12 @@ def calculate(
         asked = first is not None or last is not None
         plan = _Plan(formulas.new_states(len(basis.ids)), store_from=first) if asked else _plan(connection, basis)
         sessions = _sessions(connection, after=plan.after, until=last)
-        counts, deleted = Counts(), 0
+        deleted = _delete_without_bar(connection, plan.store_from, last) if plan.after is None else 0
+        counts = Counts()
         if sessions:
             bars = _bars(connection, basis, sessions)
             rows = _computed(bars, basis, plan.states, len(sessions))
-            counts, deleted = _store(connection, _Rows(bars, basis, sessions, rows), plan.store_from, last)
+            counts = _store(connection, _Rows(bars, basis, sessions, rows), plan.store_from, last)
         stored = [day for day in sessions if plan.store_from is None or day >= plan.store_from]
         result = CalculationResult(
             version=formulas.VERSION,
@@ -119,8 +122,8 @@ def calculate(
             deleted=deleted,
             elapsed_ms=int((time.monotonic() - started) * 1000),
         )
-        if sessions:
-            _remember(connection, result, basis, None if asked else plan.states)
+        if sessions or deleted:
+            _remember(connection, result, basis, None if asked or not sessions else plan.states)
     return result
 
 
@@ -141,6 +144,11 @@ class _Basis:
 
 
 def _basis(connection: Connection, benchmark: str) -> _Basis:
+    if benchmark != BENCHMARK:  # without the usual one vars_value is NULL; a slip in another's name shall not do that
+        every = "SELECT DISTINCT symbol FROM ohlcv_daily"
+        is_known = connection.execute(text(f"SELECT EXISTS ({every} WHERE symbol = :name)"), {"name": benchmark})
+        if not is_known.scalar():
+            require_known(benchmark, connection.execute(text(every)).scalars().all(), "symbol")
     found = connection.execute(text("SELECT id, symbol, security_type::text FROM securities ORDER BY id")).all()
     seen_load, outside_writes = connection.execute(
         text(
@@ -279,11 +287,14 @@ def _bars(connection: Connection, basis: _Basis, sessions: list[dt.date]) -> _Ba
     offsets = np.searchsorted(code, np.arange(len(basis.symbols) + 1)).astype(np.int64)
     columns |= _scales(basis, offsets, days[session])
     columns |= {"day": days[session], "session": session}
-    end = int(offsets[-2])
-    return _Bars(
-        formulas.Bars(offsets=offsets[:-1], **{name: column[:end] for name, column in columns.items()}),
-        formulas.Bars(offsets=offsets[-2:] - end, **{name: column[end:] for name, column in columns.items()}),
-    )
+    at = basis.symbols.index(basis.benchmark)  # of a security, if it is one; else the last
+    return _Bars(_some(columns, offsets[:-1]), _some(columns, offsets[at : at + 2]))
+
+
+def _some(columns: dict[str, Any], offsets: _Ints) -> formulas.Bars:
+    """The bars of some symbols that follow one another."""
+    first, end = int(offsets[0]), int(offsets[-1])
+    return formulas.Bars(offsets=offsets - first, **{name: column[first:end] for name, column in columns.items()})
 
 
 def _numbers(column: pa.ChunkedArray | pa.Array) -> np.ndarray[Any, Any]:
@@ -354,12 +365,12 @@ def _cells(name: str, values: _Floats) -> pa.Array:
     return decimals(whole, scale)
 
 
-def _store(connection: Connection, rows: _Rows, since: dt.date | None, until: dt.date | None) -> tuple[Counts, int]:
+def _store(connection: Connection, rows: _Rows, since: dt.date | None, until: dt.date | None) -> Counts:
     """Store the rows from a day on. Straight in where the table has none of these days yet; else what differs."""
     limits = {"since": since or rows.sessions[0], "until": until}
     within = "date >= :since AND date <= coalesce(CAST(:until AS date), 'infinity')"
     names = list(_KEY) + list(rows.columns)
-    counts, deleted = Counts(), 0
+    counts = Counts()
     with ExitStack() as stack:
         bar = stack.enter_context(_progress(len(rows.bars.securities.day), "store rows"))
         if not connection.execute(text(f"SELECT EXISTS (SELECT FROM {_TABLE.name} WHERE {within})"), limits).scalar():
@@ -367,7 +378,7 @@ def _store(connection: Connection, rows: _Rows, since: dt.date | None, until: dt
             for piece in rows.pieces(since):
                 counts += Counts(inserted=copy_rows(connection, _TABLE.name, piece))
                 bar.update(len(piece["date"]))
-            return counts, 0
+            return counts
         stage = Stage(connection, _TABLE)
         stage.create({name: sql_name(_TABLE.c[name].type) for name in names}, {})
         for piece in rows.pieces(since):
@@ -381,27 +392,36 @@ def _store(connection: Connection, rows: _Rows, since: dt.date | None, until: dt
                 counts += count
             stage.run("TRUNCATE stage")
             bar.update(len(lines))
-        # a bar that was moved or deleted leaves no figures behind
-        deleted = connection.execute(
-            text(
-                f"DELETE FROM {_TABLE.name} m WHERE {within} AND NOT EXISTS "
-                "(SELECT FROM ohlcv_daily o WHERE o.symbol = m.symbol AND o.date = m.date)"
-            ),
-            limits,
-        ).rowcount
-    return counts, deleted
+    return counts
+
+
+def _delete_without_bar(connection: Connection, since: dt.date | None, until: dt.date | None) -> int:
+    """Delete the figures that a bar left behind when it was moved or deleted; how many there were."""
+    return connection.execute(
+        text(
+            f"DELETE FROM {_TABLE.name} m WHERE date BETWEEN coalesce(CAST(:since AS date), '-infinity') AND "
+            "coalesce(CAST(:until AS date), 'infinity') AND NOT EXISTS "
+            "(SELECT FROM ohlcv_daily o WHERE o.symbol = m.symbol AND o.date = m.date)"
+        ),
+        {"since": since, "until": until},
+    ).rowcount
 
 
 def _remember(connection: Connection, result: CalculationResult, basis: _Basis, states: _States | None) -> None:
-    """Write the run down, and with it the formulas' memory after its last day."""
+    """Write the run down, and with it the formulas' memory after its last day.
+
+    An older memory is forgotten; where there is no new one, only that of another version or benchmark: to go on from
+    it would leave rows of both in the table.
+    """
     memory: dict[str, bytes | None] = dict.fromkeys(("symbols", "ranked", "states", "scales"))
+    connection.execute(
+        text(
+            "UPDATE calculations SET states = NULL, symbols = NULL, ranked = NULL, scales = NULL "
+            "WHERE states IS NOT NULL AND (:anew OR (version, benchmark) <> (:version, :benchmark))"
+        ),
+        {"anew": states is not None, "version": result.version, "benchmark": result.benchmark},
+    )
     if states is not None:
-        connection.execute(
-            text(
-                "UPDATE calculations SET states = NULL, symbols = NULL, ranked = NULL, scales = NULL "
-                "WHERE states IS NOT NULL"
-            )
-        )
         memory = {
             "symbols": basis.ids.tobytes(),
             "ranked": basis.ranked.tobytes(),

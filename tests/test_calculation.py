@@ -105,6 +105,7 @@ class Market:
 
     def __init__(self, engine: Engine, folder: Path) -> None:
         self.engine, self.folder = engine, folder
+        self.gone: set[str] = set()  # symbols that the bhavcopies hold no more
         folder.mkdir(exist_ok=True)
 
     def load(self, *files: tuple[str, str]) -> None:
@@ -120,7 +121,7 @@ class Market:
             day = DAYS[t]
             lines = []
             for symbol in EVERYBODY:
-                if _traded(symbol, t):
+                if _traded(symbol, t) and symbol not in self.gone:
                     bar = BARS[symbol].loc[t] + 0
                     bar[["close", "high"]] += changed.get(symbol, 0)
                     o, h, low, c = (_rupees(bar[name]) for name in ("open", "high", "low", "close"))
@@ -304,6 +305,7 @@ def _rename(market: Market) -> None:
 
 def _rename_to_a_name_with_bars(market: Market) -> None:
     """The bhavcopies had the new name first; then the list came."""
+    market.gone.add("YOUNG")
     market.lists(*EQUITIES, YOUNG="STRAY")
 
 
