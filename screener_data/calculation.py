@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
+import psycopg2
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection, Engine, Numeric, Table, text
+from sqlalchemy.exc import SQLAlchemyError
 from tqdm import tqdm
 
 from screener_data import formulas
@@ -37,8 +39,8 @@ from screener_data.database.bulk import (
     rows_where,
     sql_name,
 )
-from screener_data.database.engine import ready
-from screener_data.errors import UsageError
+from screener_data.database.engine import ready, reason_of
+from screener_data.errors import DatabaseError, UsageError
 from screener_data.loaders import FORMATS
 from screener_data.models import CalculatedMetrics, CorporateAction, OHLCVDaily, SecurityType
 
@@ -90,40 +92,49 @@ def calculate(
     or `end` (both included): the rows of these days, whether they seem right or not. `benchmark`: an index, or any
     symbol with bars; all rows are measured against one, so that another one has the other days computed anew by the
     next run. All or nothing; loads of prices wait meanwhile. Raises UsageError for text that is no day, days that are
-    the wrong way round, and a benchmark without a bar.
+    the wrong way round, or a benchmark without a bar, and DatabaseError where the database refuses.
     """
     first, last = as_day(start), as_day(end)
     if first is not None and last is not None and first > last:
         raise UsageError(f"the first day, {first}, is after the last one, {last}")
     engine = ready(engine)
+    try:
+        with engine.begin() as connection:
+            return _calculate(connection, first, last, benchmark)
+    except (SQLAlchemyError, psycopg2.Error) as error:
+        raise DatabaseError(f"no metrics were stored: {reason_of(error)}") from error
+
+
+def _calculate(
+    connection: Connection, first: dt.date | None, last: dt.date | None, benchmark: str
+) -> CalculationResult:
     started = time.monotonic()
-    with engine.begin() as connection:
-        # no price, factor or name changes from here on: what is read now still holds when it is committed
-        lock_tables(connection, [each for each in FORMATS if each.target in (OHLCVDaily, CorporateAction)])
-        basis = _basis(connection, benchmark)
-        asked = first is not None or last is not None
-        plan = _Plan(formulas.new_states(len(basis.ids)), store_from=first) if asked else _plan(connection, basis)
-        sessions = _sessions(connection, after=plan.after, until=last)
-        deleted = _delete_without_bar(connection, plan.store_from, last) if plan.after is None else 0
-        counts = Counts()
-        if sessions:
-            bars = _bars(connection, basis, sessions)
-            rows = _computed(bars, basis, plan.states, len(sessions))
-            counts = _store(connection, _Rows(bars, basis, sessions, rows), plan.store_from, last)
-        stored = [day for day in sessions if plan.store_from is None or day >= plan.store_from]
-        result = CalculationResult(
-            version=formulas.VERSION,
-            benchmark=benchmark,
-            first_day=stored[0] if stored else None,
-            last_day=stored[-1] if stored else None,
-            inserted=counts.inserted,
-            updated=counts.updated,
-            unchanged=counts.unchanged,
-            deleted=deleted,
-            elapsed_ms=int((time.monotonic() - started) * 1000),
-        )
-        if sessions or deleted:
-            _remember(connection, result, basis, None if asked or not sessions else plan.states)
+    # no price, factor or name changes from here on: what is read now still holds when it is committed
+    lock_tables(connection, [each for each in FORMATS if each.target in (OHLCVDaily, CorporateAction)])
+    basis = _basis(connection, benchmark)
+    asked = first is not None or last is not None
+    plan = _Plan(formulas.new_states(len(basis.ids)), store_from=first) if asked else _plan(connection, basis)
+    sessions = _sessions(connection, after=plan.after, until=last)
+    deleted = _delete_without_bar(connection, plan.store_from, last) if plan.after is None else 0
+    counts = Counts()
+    if sessions:
+        bars = _bars(connection, basis, sessions)
+        rows = _computed(bars, basis, plan.states, len(sessions))
+        counts = _store(connection, _Rows(bars, basis, sessions, rows), plan.store_from, last)
+    stored = [day for day in sessions if plan.store_from is None or day >= plan.store_from]
+    result = CalculationResult(
+        version=formulas.VERSION,
+        benchmark=benchmark,
+        first_day=stored[0] if stored else None,
+        last_day=stored[-1] if stored else None,
+        inserted=counts.inserted,
+        updated=counts.updated,
+        unchanged=counts.unchanged,
+        deleted=deleted,
+        elapsed_ms=int((time.monotonic() - started) * 1000),
+    )
+    if sessions or deleted:
+        _remember(connection, result, basis, None if asked or not sessions else plan.states)
     return result
 
 
@@ -352,12 +363,25 @@ class _Rows:
 
 
 def _cells(name: str, values: _Floats) -> pa.Array:
-    """A column rounded half away from zero as the table stores it; null for NaN, and for what is too wide for it."""
+    """A column rounded half away from zero as the table stores it; null for NaN, and for what is too wide for it.
+
+    Exact: as PostgreSQL rounds all digits of the binary number.
+    """
     kind = _TABLE.c[name].type
     scale = int(kind.scale or 0) if isinstance(kind, Numeric) else 0
+    factor = 10.0**scale / (_PAISE if name in _MONEY else 1)
+    size = np.abs(values)
     with np.errstate(invalid="ignore"):
-        scaled = np.abs(values) * (10.0**scale / (_PAISE if name in _MONEY else 1))
-        units = np.copysign(np.floor(scaled + 0.5), values)
+        scaled = size * factor
+        units = np.floor(scaled)
+        half = scaled - units
+        # the product itself was rounded: what is half of a unit by it may be less
+        at = np.flatnonzero(half == 0.5)
+        high = (size[at].view(np.int64) & -(1 << 27)).view(np.float64)
+        lost = (high * factor - scaled[at]) + (size[at] - high) * factor
+        half[at[lost < 0]] = 0
+        units += half >= 0.5
+        units = np.copysign(units, values)
     most = 10.0 ** int(kind.precision) if isinstance(kind, Numeric) and kind.precision else 2.0**62
     fits = np.abs(units) < most  # NaN does not
     whole = np.where(fits, units, 0).astype(np.int64)
