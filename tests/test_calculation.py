@@ -578,7 +578,7 @@ def test_a_load_waits_for_the_calculation_and_is_then_seen(market: Market, recom
     computed = {day for _, day in market.stored()}
     assert DAYS[OLD] in computed
     assert DAYS[OLD + 1] not in computed
-    assert market.calculate().first_day == DAYS[200]  # the load has a lower number than the memory knows of, or not
+    assert market.calculate().first_day == DAYS[200]  # the day that the load corrected
     assert market.stored() == recomputed(market)
 
 
