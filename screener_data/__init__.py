@@ -12,7 +12,7 @@ from screener_data.adjust import factors
 from screener_data.database.engine import connect
 from screener_data.ingest import LoadResult, load, replay
 from screener_data.quality import check
-from screener_data.read import coverage, panel, prices, rejects, sessions, status
+from screener_data.read import coverage, metrics, panel, prices, rejects, sessions, status
 
 __all__ = [
     "LoadResult",
@@ -22,6 +22,7 @@ __all__ = [
     "coverage",
     "factors",
     "load",
+    "metrics",
     "panel",
     "prices",
     "rejects",

@@ -16,15 +16,17 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
+import psycopg2
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection, Engine, Numeric, Table, text
+from sqlalchemy.exc import SQLAlchemyError
 from tqdm import tqdm
 
 from screener_data import formulas
 from screener_data.adjust import forward_scales
-from screener_data.arguments import Day, as_day
+from screener_data.arguments import Day, as_day, require_known
 from screener_data.batch import lock_tables
 from screener_data.database.bulk import (
     NULL,
@@ -37,8 +39,8 @@ from screener_data.database.bulk import (
     rows_where,
     sql_name,
 )
-from screener_data.database.engine import ready
-from screener_data.errors import UsageError
+from screener_data.database.engine import ready, reason_of
+from screener_data.errors import DatabaseError, UsageError
 from screener_data.loaders import FORMATS
 from screener_data.models import CalculatedMetrics, CorporateAction, OHLCVDaily, SecurityType
 
@@ -87,40 +89,52 @@ def calculate(
     """Compute calculated_metrics and store them: one row per listed security and session on which it traded.
 
     Without days: whatever is missing or may no longer be right; a new session costs that session alone. With `start`
-    or `end` (both included): the rows of these days, whether they seem right or not. All or nothing; loads of prices
-    wait meanwhile. Raises UsageError for text that is no day, and days that are the wrong way round.
+    or `end` (both included): the rows of these days, whether they seem right or not. `benchmark`: an index, or any
+    symbol with bars; all rows are measured against one, so that another one has the other days computed anew by the
+    next run. All or nothing; loads of prices wait meanwhile. Raises UsageError for text that is no day, days that are
+    the wrong way round, or a benchmark without a bar, and DatabaseError where the database refuses.
     """
     first, last = as_day(start), as_day(end)
     if first is not None and last is not None and first > last:
         raise UsageError(f"the first day, {first}, is after the last one, {last}")
     engine = ready(engine)
+    try:
+        with engine.begin() as connection:
+            return _calculate(connection, first, last, benchmark)
+    except (SQLAlchemyError, psycopg2.Error) as error:
+        raise DatabaseError(f"no metrics were stored: {reason_of(error)}") from error
+
+
+def _calculate(
+    connection: Connection, first: dt.date | None, last: dt.date | None, benchmark: str
+) -> CalculationResult:
     started = time.monotonic()
-    with engine.begin() as connection:
-        # no price, factor or name changes from here on: what is read now still holds when it is committed
-        lock_tables(connection, [each for each in FORMATS if each.target in (OHLCVDaily, CorporateAction)])
-        basis = _basis(connection, benchmark)
-        asked = first is not None or last is not None
-        plan = _Plan(formulas.new_states(len(basis.ids)), store_from=first) if asked else _plan(connection, basis)
-        sessions = _sessions(connection, after=plan.after, until=last)
-        counts, deleted = Counts(), 0
-        if sessions:
-            bars = _bars(connection, basis, sessions)
-            rows = _computed(bars, basis, plan.states, len(sessions))
-            counts, deleted = _store(connection, _Rows(bars, basis, sessions, rows), plan.store_from, last)
-        stored = [day for day in sessions if plan.store_from is None or day >= plan.store_from]
-        result = CalculationResult(
-            version=formulas.VERSION,
-            benchmark=benchmark,
-            first_day=stored[0] if stored else None,
-            last_day=stored[-1] if stored else None,
-            inserted=counts.inserted,
-            updated=counts.updated,
-            unchanged=counts.unchanged,
-            deleted=deleted,
-            elapsed_ms=int((time.monotonic() - started) * 1000),
-        )
-        if sessions:
-            _remember(connection, result, basis, None if asked else plan.states)
+    # no price, factor or name changes from here on: what is read now still holds when it is committed
+    lock_tables(connection, [each for each in FORMATS if each.target in (OHLCVDaily, CorporateAction)])
+    basis = _basis(connection, benchmark)
+    asked = first is not None or last is not None
+    plan = _Plan(formulas.new_states(len(basis.ids)), store_from=first) if asked else _plan(connection, basis)
+    sessions = _sessions(connection, after=plan.after, until=last)
+    deleted = _delete_without_bar(connection, plan.store_from, last) if plan.after is None else 0
+    counts = Counts()
+    if sessions:
+        bars = _bars(connection, basis, sessions)
+        rows = _computed(bars, basis, plan.states, len(sessions))
+        counts = _store(connection, _Rows(bars, basis, sessions, rows), plan.store_from, last)
+    stored = [day for day in sessions if plan.store_from is None or day >= plan.store_from]
+    result = CalculationResult(
+        version=formulas.VERSION,
+        benchmark=benchmark,
+        first_day=stored[0] if stored else None,
+        last_day=stored[-1] if stored else None,
+        inserted=counts.inserted,
+        updated=counts.updated,
+        unchanged=counts.unchanged,
+        deleted=deleted,
+        elapsed_ms=int((time.monotonic() - started) * 1000),
+    )
+    if sessions or deleted:
+        _remember(connection, result, basis, None if asked or not sessions else plan.states)
     return result
 
 
@@ -141,6 +155,11 @@ class _Basis:
 
 
 def _basis(connection: Connection, benchmark: str) -> _Basis:
+    if benchmark != BENCHMARK:  # without the usual one vars_value is NULL; a slip in another's name shall not do that
+        every = "SELECT DISTINCT symbol FROM ohlcv_daily"
+        is_known = connection.execute(text(f"SELECT EXISTS ({every} WHERE symbol = :name)"), {"name": benchmark})
+        if not is_known.scalar():
+            require_known(benchmark, connection.execute(text(every)).scalars().all(), "symbol")
     found = connection.execute(text("SELECT id, symbol, security_type::text FROM securities ORDER BY id")).all()
     seen_load, outside_writes = connection.execute(
         text(
@@ -279,11 +298,14 @@ def _bars(connection: Connection, basis: _Basis, sessions: list[dt.date]) -> _Ba
     offsets = np.searchsorted(code, np.arange(len(basis.symbols) + 1)).astype(np.int64)
     columns |= _scales(basis, offsets, days[session])
     columns |= {"day": days[session], "session": session}
-    end = int(offsets[-2])
-    return _Bars(
-        formulas.Bars(offsets=offsets[:-1], **{name: column[:end] for name, column in columns.items()}),
-        formulas.Bars(offsets=offsets[-2:] - end, **{name: column[end:] for name, column in columns.items()}),
-    )
+    at = basis.symbols.index(basis.benchmark)  # of a security, if it is one; else the last
+    return _Bars(_some(columns, offsets[:-1]), _some(columns, offsets[at : at + 2]))
+
+
+def _some(columns: dict[str, Any], offsets: _Ints) -> formulas.Bars:
+    """The bars of some symbols that follow one another."""
+    first, end = int(offsets[0]), int(offsets[-1])
+    return formulas.Bars(offsets=offsets - first, **{name: column[first:end] for name, column in columns.items()})
 
 
 def _numbers(column: pa.ChunkedArray | pa.Array) -> np.ndarray[Any, Any]:
@@ -341,12 +363,25 @@ class _Rows:
 
 
 def _cells(name: str, values: _Floats) -> pa.Array:
-    """A column rounded half away from zero as the table stores it; null for NaN, and for what is too wide for it."""
+    """A column rounded half away from zero as the table stores it; null for NaN, and for what is too wide for it.
+
+    Exact: as PostgreSQL rounds all digits of the binary number.
+    """
     kind = _TABLE.c[name].type
     scale = int(kind.scale or 0) if isinstance(kind, Numeric) else 0
+    factor = 10.0**scale / (_PAISE if name in _MONEY else 1)
+    size = np.abs(values)
     with np.errstate(invalid="ignore"):
-        scaled = np.abs(values) * (10.0**scale / (_PAISE if name in _MONEY else 1))
-        units = np.copysign(np.floor(scaled + 0.5), values)
+        scaled = size * factor
+        units = np.floor(scaled)
+        half = scaled - units
+        # the product itself was rounded: what is half of a unit by it may be less
+        at = np.flatnonzero(half == 0.5)
+        high = (size[at].view(np.int64) & -(1 << 27)).view(np.float64)
+        lost = (high * factor - scaled[at]) + (size[at] - high) * factor
+        half[at[lost < 0]] = 0
+        units += half >= 0.5
+        units = np.copysign(units, values)
     most = 10.0 ** int(kind.precision) if isinstance(kind, Numeric) and kind.precision else 2.0**62
     fits = np.abs(units) < most  # NaN does not
     whole = np.where(fits, units, 0).astype(np.int64)
@@ -354,12 +389,12 @@ def _cells(name: str, values: _Floats) -> pa.Array:
     return decimals(whole, scale)
 
 
-def _store(connection: Connection, rows: _Rows, since: dt.date | None, until: dt.date | None) -> tuple[Counts, int]:
+def _store(connection: Connection, rows: _Rows, since: dt.date | None, until: dt.date | None) -> Counts:
     """Store the rows from a day on. Straight in where the table has none of these days yet; else what differs."""
     limits = {"since": since or rows.sessions[0], "until": until}
     within = "date >= :since AND date <= coalesce(CAST(:until AS date), 'infinity')"
     names = list(_KEY) + list(rows.columns)
-    counts, deleted = Counts(), 0
+    counts = Counts()
     with ExitStack() as stack:
         bar = stack.enter_context(_progress(len(rows.bars.securities.day), "store rows"))
         if not connection.execute(text(f"SELECT EXISTS (SELECT FROM {_TABLE.name} WHERE {within})"), limits).scalar():
@@ -367,7 +402,7 @@ def _store(connection: Connection, rows: _Rows, since: dt.date | None, until: dt
             for piece in rows.pieces(since):
                 counts += Counts(inserted=copy_rows(connection, _TABLE.name, piece))
                 bar.update(len(piece["date"]))
-            return counts, 0
+            return counts
         stage = Stage(connection, _TABLE)
         stage.create({name: sql_name(_TABLE.c[name].type) for name in names}, {})
         for piece in rows.pieces(since):
@@ -381,27 +416,36 @@ def _store(connection: Connection, rows: _Rows, since: dt.date | None, until: dt
                 counts += count
             stage.run("TRUNCATE stage")
             bar.update(len(lines))
-        # a bar that was moved or deleted leaves no figures behind
-        deleted = connection.execute(
-            text(
-                f"DELETE FROM {_TABLE.name} m WHERE {within} AND NOT EXISTS "
-                "(SELECT FROM ohlcv_daily o WHERE o.symbol = m.symbol AND o.date = m.date)"
-            ),
-            limits,
-        ).rowcount
-    return counts, deleted
+    return counts
+
+
+def _delete_without_bar(connection: Connection, since: dt.date | None, until: dt.date | None) -> int:
+    """Delete the figures that a bar left behind when it was moved or deleted; how many there were."""
+    return connection.execute(
+        text(
+            f"DELETE FROM {_TABLE.name} m WHERE date BETWEEN coalesce(CAST(:since AS date), '-infinity') AND "
+            "coalesce(CAST(:until AS date), 'infinity') AND NOT EXISTS "
+            "(SELECT FROM ohlcv_daily o WHERE o.symbol = m.symbol AND o.date = m.date)"
+        ),
+        {"since": since, "until": until},
+    ).rowcount
 
 
 def _remember(connection: Connection, result: CalculationResult, basis: _Basis, states: _States | None) -> None:
-    """Write the run down, and with it the formulas' memory after its last day."""
+    """Write the run down, and with it the formulas' memory after its last day.
+
+    An older memory is forgotten; where there is no new one, only that of another version or benchmark: to go on from
+    it would leave rows of both in the table.
+    """
     memory: dict[str, bytes | None] = dict.fromkeys(("symbols", "ranked", "states", "scales"))
+    connection.execute(
+        text(
+            "UPDATE calculations SET states = NULL, symbols = NULL, ranked = NULL, scales = NULL "
+            "WHERE states IS NOT NULL AND (:anew OR (version, benchmark) <> (:version, :benchmark))"
+        ),
+        {"anew": states is not None, "version": result.version, "benchmark": result.benchmark},
+    )
     if states is not None:
-        connection.execute(
-            text(
-                "UPDATE calculations SET states = NULL, symbols = NULL, ranked = NULL, scales = NULL "
-                "WHERE states IS NOT NULL"
-            )
-        )
         memory = {
             "symbols": basis.ids.tobytes(),
             "ranked": basis.ranked.tobytes(),

@@ -8,13 +8,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import pyarrow as pa
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 from tqdm import tqdm
@@ -72,7 +73,7 @@ def load(
     close_killed_loads(engine)
     paths = [Path(path)] if isinstance(path, str | Path) else list(map(Path, path))
     results: list[LoadResult] = []
-    with run_of_loads(engine) as connection:
+    with _short_lived_arrays(), run_of_loads(engine) as connection:
         plan = _planned(connection, paths, source)
         bar = tqdm(total=len(plan), unit="file", desc="load", disable=len(plan) < 3 or not sys.stderr.isatty())
         with bar, closing(_loaded(connection, plan, source)) as loaded:
@@ -83,6 +84,20 @@ def load(
                 bar.set_postfix_str(f"{rows / (bar.format_dict['elapsed'] or 1):,.0f} rows/s", refresh=False)
                 bar.update()
     return results
+
+
+@contextmanager
+def _short_lived_arrays() -> Iterator[None]:
+    """Arrow's own allocator hands memory back to the system after each file, and asks for fresh pages for the next.
+
+    The C library's keeps it for the next file: a fifth of the reader's time.
+    """
+    usual = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(usual)
 
 
 # --- which files, in which order ------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ from screener_data.config import settings
 from screener_data.errors import ConfigError, NotebookError, UsageError
 from screener_data.loaders import SOURCES
 
-__all__ = ["NOTEBOOKS", "IngestSample", "Parameters", "RunResult", "SchemaSetup", "Validate", "check", "run"]
+__all__ = ["NOTEBOOKS", "IngestSample", "Metrics", "Parameters", "RunResult", "SchemaSetup", "Validate", "check", "run"]
 
 # --- parameters -----------------------------------------------------------------------------------------------------
 
@@ -93,11 +93,24 @@ class Validate(Parameters):
     )
 
 
+class Metrics(Parameters):
+    """04_metrics: compute and store metrics, and show the last session."""
+
+    from_day: Annotated[str, AfterValidator(_day_or_nothing)] = Field(
+        default="",
+        description="compute again from this day on, like 2025-01-16; empty: only what is missing or no longer right",
+    )
+    to_day: Annotated[str, AfterValidator(_day_or_nothing)] = Field(
+        default="", description="up to this day; empty: to the end"
+    )
+
+
 #: The notebooks of the package and their parameters. Those of other notebooks are read from their parameters cell.
 NOTEBOOKS: dict[str, type[Parameters]] = {
     "01_schema_setup": SchemaSetup,
     "02_ingest_sample": IngestSample,
     "03_validate": Validate,
+    "04_metrics": Metrics,
 }
 
 _KINDS: dict[str, Any] = {"bool": bool, "int": int, "float": float, "str": str, "list": Json[list[Any]]}

@@ -1,27 +1,35 @@
-"""What is stored, as tables for people: prices, sessions, what was loaded, what was rejected."""
+"""What is stored, as tables for people: prices, metrics, sessions, what was loaded, what was rejected."""
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, FromClause, text
 
 from screener_data.adjust import Multipliers, multipliers
 from screener_data.arguments import Day, as_day, require_known
 from screener_data.database.engine import ready
+from screener_data.errors import UsageError
 from screener_data.loaders.sources import require_source
-from screener_data.models import OHLCVDaily
+from screener_data.models import CalculatedMetrics, OHLCVDaily
 
-__all__ = ["coverage", "panel", "prices", "rejects", "sessions", "status"]
+__all__ = ["coverage", "metrics", "panel", "prices", "rejects", "sessions", "status"]
 
 Symbols = str | Iterable[str] | None
 
+
+def _figures(table: FromClause) -> tuple[str, ...]:
+    """A table's columns beside its keys."""
+    return tuple(column.name for column in table.columns if column.name not in {"id", "symbol", "date", "created_at"})
+
+
 #: What `prices` can return beside symbol and date: rupees (indices: points), shares, per cent.
-PRICE_COLUMNS = tuple(
-    column.name for column in OHLCVDaily.__table__.columns if column.name not in {"id", "symbol", "date", "created_at"}
-)
+PRICE_COLUMNS = _figures(OHLCVDaily.__table__)
+#: What `metrics` can return beside symbol and date.
+METRIC_COLUMNS = _figures(CalculatedMetrics.__table__)
 _USUAL = ("open", "high", "low", "close", "volume")
 
 
@@ -53,21 +61,8 @@ def prices(
     wanted = _wanted(symbols)
     with engine.connect() as connection:
         if wanted is not None:
-            _require_symbols(connection, wanted)
-        selected = ", ".join(f'"{name}"::float8' for name in read)
-        frame = pd.read_sql(
-            text(
-                f"SELECT symbol, date{', ' if read else ''}{selected} FROM ohlcv_daily "
-                "WHERE (CAST(:symbols AS text[]) IS NULL OR symbol = ANY(:symbols)) "
-                "AND (CAST(:start AS date) IS NULL OR date >= :start) AND (CAST(:end AS date) IS NULL OR date <= :end) "
-                'ORDER BY symbol COLLATE "C", date'
-            ),
-            connection,
-            params={"symbols": wanted, "start": as_day(start), "end": as_day(end)},
-        )
-        frame["symbol"] = frame["symbol"].astype("category")
-        frame["date"] = pd.to_datetime(frame["date"])
-        frame = frame.astype(dict.fromkeys(read, "float64"))
+            _require_symbols(connection, wanted, "ohlcv_daily")
+        frame = _rows(connection, "ohlcv_daily", read, wanted, as_day(start), as_day(end))
         return _adjusted(frame, multipliers(connection, frame))[["symbol", "date", *chosen]] if adjusted else frame
 
 
@@ -83,6 +78,41 @@ def _adjusted(frame: pd.DataFrame, by: Multipliers) -> pd.DataFrame:
         before = frame["prev_close"].where(frame["prev_close"] > 0)
         frame["change_pct"] = 100 * (frame["close"] - before) / before
     return frame
+
+
+def metrics(
+    date: Day = None,
+    symbols: Symbols = None,
+    start: Day = None,
+    end: Day = None,
+    columns: str | Sequence[str] | None = None,
+    *,
+    engine: Engine | None = None,
+) -> pd.DataFrame:
+    """Computed metrics, one row per symbol and session, sorted by both. They are stored by `calculate`.
+
+    `date`: one session; with `start` or `end` (both included) all sessions between; with none of them the last
+    session that was computed. `symbols`: one name, several, or None (or "all") for every listed one. `columns`: of
+    METRIC_COLUMNS, default all. Types: symbol categorical, date datetime64, the others float64, NaN while a history is
+    too short: rs_rating and vcp_score 0 to 100; stage 1 to 4; atr and ma_* rupees, vol_20d_avg shares (all as of their
+    day, before any later split); atr_pct and vol_vs_avg_pct per cent; vars_value average true ranges. Raises UsageError
+    for both `date` and `start` or `end`, and, suggesting near names, for an unknown symbol or column.
+    """
+    day, first, last = as_day(date), as_day(start), as_day(end)
+    if day is not None and (first is not None or last is not None):
+        raise UsageError("give either date, for one session, or start and end")
+    chosen = [columns] if isinstance(columns, str) else list(columns if columns is not None else METRIC_COLUMNS)
+    for name in chosen:
+        require_known(name, METRIC_COLUMNS, "column")
+    wanted = _wanted(symbols)
+    engine = ready(engine)
+    with engine.connect() as connection:
+        if wanted is not None:
+            _require_symbols(connection, wanted, "securities")
+        if first is None and last is None:
+            day = day or connection.execute(text("SELECT max(date) FROM calculated_metrics")).scalar()
+            first = last = day
+        return _rows(connection, "calculated_metrics", chosen, wanted, first, last)
 
 
 def panel(
@@ -132,15 +162,40 @@ def _wanted(symbols: Symbols) -> list[str] | None:
     return [symbols] if isinstance(symbols, str) else list(symbols)
 
 
-def _require_symbols(connection: Connection, wanted: list[str]) -> None:
+def _require_symbols(connection: Connection, wanted: list[str], table: str) -> None:
     found = connection.execute(
-        text("SELECT w FROM unnest(CAST(:wanted AS text[])) w WHERE EXISTS (SELECT FROM ohlcv_daily WHERE symbol = w)"),
+        text(f"SELECT w FROM unnest(CAST(:wanted AS text[])) w WHERE EXISTS (SELECT FROM {table} WHERE symbol = w)"),
         {"wanted": wanted},
     )
     missing = set(wanted) - set(found.scalars())
     if missing:
-        everyone = connection.execute(text("SELECT DISTINCT symbol FROM ohlcv_daily")).scalars().all()
+        everyone = connection.execute(text(f"SELECT DISTINCT symbol FROM {table}")).scalars().all()
         require_known(sorted(missing)[0], everyone, "symbol")
+
+
+def _rows(
+    connection: Connection,
+    table: str,
+    columns: Sequence[str],
+    symbols: list[str] | None,
+    first: dt.date | None,
+    last: dt.date | None,
+) -> pd.DataFrame:
+    """Rows by symbol and date, the columns as float64."""
+    selected = ", ".join(["symbol", "date", *(f'"{name}"::float8' for name in columns)])
+    frame = pd.read_sql(
+        text(
+            f"SELECT {selected} FROM {table} "
+            "WHERE (CAST(:symbols AS text[]) IS NULL OR symbol = ANY(:symbols)) "
+            "AND (CAST(:start AS date) IS NULL OR date >= :start) AND (CAST(:end AS date) IS NULL OR date <= :end) "
+            'ORDER BY symbol COLLATE "C", date'
+        ),
+        connection,
+        params={"symbols": symbols, "start": first, "end": last},
+    )
+    frame["symbol"] = frame["symbol"].astype("category")
+    frame["date"] = pd.to_datetime(frame["date"])
+    return frame.astype(dict.fromkeys(columns, "float64"))
 
 
 # --- what was loaded ------------------------------------------------------------------------------------------------

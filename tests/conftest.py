@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sqlalchemy import URL, Engine, create_engine, make_url, text
+from sqlalchemy.exc import ProgrammingError
 
 from screener_data import samples
 from screener_data.database import migrate
@@ -180,13 +181,33 @@ def engine(database_url: URL) -> Iterator[Engine]:
     engine.dispose()
 
 
+@pytest.fixture
+def clone() -> Iterator[Callable[[URL], Engine]]:
+    """Makes engines on copies of a database to which nobody else is connected."""
+    made: list[Engine] = []
+
+    def copy(url: URL) -> Engine:
+        name = f"clone_{uuid.uuid4().hex[:12]}"
+        made.append(create_engine(_create(url.set(database="postgres"), name, template=url.database)))
+        return made[-1]
+
+    yield copy
+    for engine in made:
+        engine.dispose()
+        _drop(engine.url.set(database="postgres"), engine.url)
+
+
 def _create(server: URL, name: str, template: str | None = None) -> URL:
     _run(server, f'CREATE DATABASE "{name}"' + (f' TEMPLATE "{template}"' if template else ""))
     return server.set(database=name)
 
 
 def _drop(server: URL, url: URL) -> None:
-    _run(server, f'DROP DATABASE IF EXISTS "{url.database}" WITH (FORCE)')
+    drop = f'DROP DATABASE IF EXISTS "{url.database}"'
+    try:
+        _run(server, f"{drop} WITH (FORCE)")
+    except ProgrammingError:  # FORCE may not end an autovacuum, unless for a superuser; the plain DROP does
+        _run(server, drop)
 
 
 def _run(server: URL, statement: str) -> None:

@@ -39,6 +39,7 @@ COMMANDS: dict[str, set[str]] = {
     "rejects": {"--source", "--limit", "--json"},
     "replay": {"--source", "--json"},
     "status": {"--json"},
+    "metrics": {"--from", "--to", "--benchmark", "--json"},
     "check": {"--json"},
     "run": {"notebook", "parameters"},
     "url": set(),
@@ -46,7 +47,7 @@ COMMANDS: dict[str, set[str]] = {
     "lab": set(),
     "stop": set(),
 }
-LATER = {"fetch", "metrics"}
+LATER = {"fetch"}
 COUNTS = ["read", "inserted", "updated", "unchanged", "rejected", "skipped"]
 RESULT = ["file", "source", "status", "sha256", *COUNTS, "reasons", "elapsed_ms", "log_id", "error"]
 
@@ -153,7 +154,7 @@ def test_init_makes_the_tables_and_may_be_repeated(
     assert json.loads(cli("status", "--json").stdout)["tables"][0]["rows"] == 35
 
 
-@pytest.mark.parametrize("words", [["load", "{file}"], ["rejects"], ["replay"], ["status"], ["check"]])
+@pytest.mark.parametrize("words", [["load", "{file}"], ["rejects"], ["replay"], ["status"], ["metrics"], ["check"]])
 def test_before_init_the_next_step_is_told(
     empty_url: URL, bars: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
 ) -> None:
@@ -323,6 +324,56 @@ def test_check_is_well_or_names_the_fault(engine: Engine, lists: Path, bars: Pat
     assert [finding["name"] for finding in findings if finding["severity"] == "error" and finding["count"]] == [
         "rows_lost_ohlcv_daily"
     ]
+
+
+# --- metrics
+
+
+def test_metrics_json_is_one_document(engine: Engine, lists: Path, bars: Path) -> None:
+    cli("load", lists, bars)
+    first, again = (json.loads(cli("metrics", "--json").stdout) for _ in range(2))
+    assert list(first) == [
+        *("version", "benchmark", "first_day", "last_day", "inserted", "updated", "unchanged", "deleted", "elapsed_ms")
+    ]
+    assert first["inserted"] == rows(engine, "calculated_metrics") > 20
+    assert (first["benchmark"], first["first_day"], first["last_day"]) == ("NIFTY 50", "2025-06-30", "2025-06-30")
+    assert (again["first_day"], again["inserted"], again["unchanged"]) == (None, 0, 0)
+
+
+def test_metrics_are_talked_about_on_stderr(engine: Engine, lists: Path, bars: Path) -> None:
+    cli("load", lists, bars)
+    count = json.loads(cli("metrics", "--json").stdout)["inserted"]
+    result = cli("metrics", "--from", "2025-06-30", "--to", "2025-06-30")
+    assert result.stdout == ""
+    assert result.stderr == f"2025-06-30 to 2025-06-30: inserted 0, updated 0, unchanged {count}, deleted 0\n"
+    assert "no new session: inserted 0, updated 0" in cli("metrics").stderr
+    execute(engine, "DELETE FROM ohlcv_daily")
+    assert f"no new session: inserted 0, updated 0, unchanged 0, deleted {count}" in cli("metrics").stderr
+
+
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--from", "tomorrow"], "'tomorrow' is no day; write 2025-01-16"),
+        (["--to", "16-01-2025"], "'16-01-2025' is no day"),
+        (["--from", "2025-01-17", "--to", "2025-01-16"], "the first day, 2025-01-17, is after the last one"),
+        (["--benchmark", "NIFTY50"], "no symbol 'NIFTY50'"),
+    ],
+)
+def test_metrics_of_wrong_words(words: list[str], message: str) -> None:
+    result = cli("metrics", *words, code=2)
+    assert result.stdout == ""
+    assert result.stderr.startswith(f"error: {message}")
+
+
+def test_metrics_that_the_database_refuses(engine: Engine, lists: Path, bars: Path) -> None:
+    cli("load", lists, bars)
+    execute(engine, "ALTER TABLE calculated_metrics ADD CONSTRAINT none_at_all CHECK (false)")
+    result = cli("metrics", "--json", code=1)
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: no metrics were stored: ")
+    assert "none_at_all" in result.stderr
 
 
 # --- run

@@ -25,7 +25,7 @@ from IPython.core.magic import Magics
 from sqlalchemy import URL, Engine, create_engine, text
 
 import screener_data as sd
-from screener_data import notebooks, quality
+from screener_data import notebooks, quality, samples
 from screener_data.errors import ConfigError, NotebookError, UsageError
 from screener_data.notebooks import NOTEBOOKS, RunResult, run
 
@@ -174,6 +174,8 @@ def test_mocks_for_ci_are_parameters(notebook: Any) -> None:
         ("02", {"seed": "x", "typo": ""}, r"parameter seed .*; no parameter 'typo'"),
         ("03", {"fail_on": "always"}, r"parameter fail_on \(Literal\['error', 'warning', 'never'\]\): .*'always'"),
         ("03", {"since": "2025-02-30"}, r"parameter since \(str\): .*given: '2025-02-30'"),
+        ("04", {"from_day": "today"}, r"04_metrics: parameter from_day \(str\): .*given: 'today'"),
+        ("04", {"from": "2025-01-16"}, r"no parameter 'from' \(there are: from_day, to_day\)"),
     ],
 )
 def test_a_wrong_parameter_is_named(name: str, given: dict[str, str], said: str, place: Path) -> None:
@@ -239,8 +241,8 @@ def test_notebooks_go_by_name_number_or_path(monkeypatch: pytest.MonkeyPatch, ma
     assert notebooks._find("01_schema_setup.ipynb") == own
     with pytest.raises(UsageError, match=r"no parameter 'recreate' \(there are: n\)"):  # not the model of ours
         run(own, {"recreate": "true"})
-    for name in ("04", "1", "", "elsewhere/01_schema_setup.ipynb"):
-        with pytest.raises(UsageError, match=r"no notebook .*; there are: 01_schema_setup, .*03_validate, or a path"):
+    for name in ("05", "1", "", "elsewhere/01_schema_setup.ipynb"):
+        with pytest.raises(UsageError, match=r"no notebook .*; there are: 01_schema_setup, .*04_metrics, or a path"):
             notebooks._find(name)
 
 
@@ -462,7 +464,7 @@ def test_the_kernel_gets_settings_that_only_a_dotenv_file_has(place: Path, monke
     assert environment["PATH"] == os.environ["PATH"]
 
 
-# --- the three of ours ----------------------------------------------------------------------------------------------
+# --- those of ours -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -485,7 +487,7 @@ def succeed(name: str, **parameters: str) -> Path:
     return result.output
 
 
-def test_the_three_run_in_one_database(empty_database: Engine, place: Path) -> None:
+def test_all_run_in_one_database(empty_database: Engine, place: Path) -> None:
     outputs = [succeed("01_schema_setup"), succeed("02", **SMALL)]
     assert one(empty_database, "SELECT count(DISTINCT date) FROM ohlcv_daily") == 120
     bars = one(empty_database, "SELECT count(*) FROM ohlcv_daily")
@@ -507,6 +509,13 @@ def test_the_three_run_in_one_database(empty_database: Engine, place: Path) -> N
     days = [day for trace in chart["data"] for day in trace["x"]]
     assert min(days).startswith("2025-06-02")  # the first session since
 
+    outputs.append(succeed("04"))
+    rows = one(empty_database, "SELECT count(*) FROM calculated_metrics")
+    assert re.search(rf"2025-06-30 +{rows} +0 +0 +0$", shown(outputs[-1]), re.MULTILINE)
+    assert "that takes 253 sessions of history" in shown(outputs[-1])  # a sentence, and no empty chart
+    assert "that takes 34 weeks of history" in shown(outputs[-1])
+    assert charts(outputs[-1]) == []
+
     outputs.append(succeed("01", recreate="true"))
     assert one(empty_database, "SELECT count(*) FROM load_files") == 0
     password = empty_database.url.password
@@ -520,6 +529,25 @@ def charts(output: Path) -> list[Any]:
     cells = nbformat.read(output, as_version=4).cells
     shown = [each.get("data", {}) for cell in cells for each in cell.get("outputs", [])]
     return [data["application/vnd.plotly.v1+json"] for data in shown if "application/vnd.plotly.v1+json" in data]
+
+
+@on_the_embedded_server
+def test_leaders_of_a_year_are_shown(engine: Engine, place: Path) -> None:
+    samples.write(place / "market", symbols=25, sessions=260)
+    sd.load(place / "market")
+    output = succeed("04")
+    ratings, stages = charts(output)
+    assert ratings["layout"]["title"]["text"] == "Shares by rating"
+    assert {trace["name"] for trace in stages["data"]} <= {"1 base", "2 rise", "3 top", "4 decline"}
+    assert len({day for trace in stages["data"] for day in trace["x"]}) > 50
+    best = """SELECT symbol FROM calculated_metrics WHERE date = '2025-06-30' AND stage = 2 AND rs_rating IS NOT NULL
+        ORDER BY rs_rating DESC LIMIT 1"""
+    assert re.search(rf"^{re.escape(one(engine, best))} +\w+", shown(output), re.MULTILINE)
+
+    output = succeed("04", from_day="2025-06-02", to_day="2025-06-10")
+    days = "SELECT count(*) FROM calculated_metrics WHERE date BETWEEN '2025-06-02' AND '2025-06-10'"
+    assert re.search(rf"2025-06-02 +2025-06-10 +0 +0 +{one(engine, days)} +0$", shown(output), re.MULTILINE)
+    assert "Nothing was missing" in shown(succeed("04"))
 
 
 @on_the_embedded_server
@@ -572,5 +600,5 @@ def test_plain_papermill_runs_them(engine: Engine, place: Path) -> None:
 def test_nbmake_runs_them_small(empty_database: Engine) -> None:
     done = call("pytest", "--nbmake", "--nbmake-kernel=python3", "-p", "no:cacheprovider", "-q", "notebooks")
     assert done.returncode == 0, done.stdout
-    assert "3 passed" in done.stdout
+    assert f"{len(NOTEBOOKS)} passed" in done.stdout
     assert one(empty_database, "SELECT count(DISTINCT date) FROM ohlcv_daily") == 120  # the mock, not 300

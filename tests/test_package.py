@@ -23,10 +23,10 @@ from screener_data.database import migrate
 ROOT = Path(__file__).resolve().parents[1]
 #: What the contract promises so far.
 FACE = {
-    *("connect", "load", "prices", "panel", "sessions"),
-    *("LoadResult", "replay", "rejects", "status", "check", "coverage", "factors", "calculate"),
+    *("connect", "load", "prices", "panel", "sessions", "calculate", "metrics"),
+    *("LoadResult", "replay", "rejects", "status", "check", "coverage", "factors"),
 }
-LATER = {"metrics", "screen"}
+LATER = {"screen"}
 
 
 def python(*words: str, code: int = 0, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -78,6 +78,7 @@ def test_each_name_has_a_docstring_and_a_home_in_the_package(name: str) -> None:
             {"adjusted": False},
             "pd.DataFrame",
         ),
+        ("metrics", dict.fromkeys(("date", "symbols", "start", "end", "columns")), {"engine": None}, "pd.DataFrame"),
         ("sessions", dict.fromkeys(("start", "end")), {}, "pd.DatetimeIndex"),
     ],
 )

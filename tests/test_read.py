@@ -15,8 +15,9 @@ from sqlalchemy import URL, Engine, create_engine, text
 
 import screener_data as sd
 from screener_data.errors import UsageError
+from screener_data.formulas import COLUMNS
 from screener_data.ingest import LoadResult
-from screener_data.read import PRICE_COLUMNS
+from screener_data.read import METRIC_COLUMNS, PRICE_COLUMNS
 
 USUAL = ["open", "high", "low", "close", "volume"]
 SCOPE = {"EQ", "BE", "BZ", "SM", "ST"}  # the series of the sample market that belong in ohlcv_daily
@@ -167,6 +168,78 @@ def test_the_engine_is_found_by_the_settings(engine: Engine) -> None:
     assert sd.rejects() == []
 
 
+# --- metrics
+
+
+@pytest.fixture(scope="module")
+def computed(stored: tuple[Engine, list[LoadResult]]) -> Engine:
+    sd.calculate(engine=stored[0])
+    return stored[0]
+
+
+def test_metrics_are_those_of_the_table(computed: Engine) -> None:
+    assert METRIC_COLUMNS == COLUMNS
+    found = sd.metrics(start="2025-06-01", engine=computed)
+    with computed.connect() as connection:
+        rows = connection.execute(text("SELECT * FROM calculated_metrics WHERE date >= '2025-06-01'")).mappings().all()
+    right = {(row["symbol"], row["date"]): [row[name] for name in COLUMNS] for row in rows}
+    assert len(found) == len(right) > 400
+    for key, *figures in found.set_index(["symbol", "date"]).itertuples():
+        expected = right[key[0], key[1].date()]
+        assert [None if pd.isna(value) else value for value in figures] == [
+            None if value is None else float(value) for value in expected
+        ]
+    assert found["ma_20"].notna().any()
+    assert found["ma_200"].isna().all()  # two months are too short
+
+
+def test_metrics_types_and_order(computed: Engine) -> None:
+    found = sd.metrics(end="2030-01-01", engine=computed)
+    assert list(found) == ["symbol", "date", *METRIC_COLUMNS]
+    assert isinstance(found["symbol"].dtype, pd.CategoricalDtype)
+    assert pd.api.types.is_datetime64_dtype(found["date"])
+    assert {str(found[name].dtype) for name in METRIC_COLUMNS} == {"float64"}
+    keys = list(zip(found["symbol"].astype(str), found["date"], strict=True))
+    assert keys == sorted(set(keys))
+
+
+def test_metrics_of_one_session_by_default_the_last(computed: Engine) -> None:
+    last = sd.metrics(engine=computed)
+    assert set(last["date"]) == {pd.Timestamp(LAST_DAY)}
+    assert_frame_equal(sd.metrics(LAST_DAY, engine=computed), last)
+    assert set(sd.metrics("2025-06-26", engine=computed)["date"].dt.day) == {26}
+    assert sd.metrics("2025-06-28", engine=computed).empty  # a Saturday
+    assert sd.metrics("2025-06-28", engine=computed).dtypes.astype(str).to_dict() == last.dtypes.astype(str).to_dict()
+
+
+def test_metrics_of_some_symbols_days_and_columns(computed: Engine) -> None:
+    found = sd.metrics(None, ["NA", "K&VCORP"], "2025-06-26", "2025-06-27", "ma_10", engine=computed)
+    assert list(found) == ["symbol", "date", "ma_10"]
+    assert list(zip(found["symbol"], found["date"].dt.day, strict=True)) == [
+        *(("K&VCORP", 26), ("K&VCORP", 27), ("NA", 26), ("NA", 27))
+    ]
+    assert sd.metrics(symbols="NA", columns=["stage", "atr"], engine=computed).shape == (1, 4)
+    assert set(sd.metrics(symbols="all", engine=computed)["symbol"]) > {"NA", "NAN"}
+    assert sd.metrics(symbols=[], engine=computed).empty
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        ({"symbols": "SPLITCOO"}, "no symbol 'SPLITCOO'; did you mean SPLITCO"),
+        ({"symbols": "NIFTY 50"}, "no symbol 'NIFTY 50'"),  # an index has bars, and no metrics
+        ({"columns": "ma_21"}, "no column 'ma_21'; did you mean ma_20"),
+        ({"columns": ["close"]}, "no column 'close'"),
+        ({"date": "today"}, "'today' is no day; write 2025-01-16"),
+        ({"date": LAST_DAY, "start": LAST_DAY}, "give either date, for one session, or start and end"),
+        ({"date": LAST_DAY, "end": LAST_DAY}, "give either date, for one session, or start and end"),
+    ],
+)
+def test_metrics_that_cannot_be_are_errors(computed: Engine, ask: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        sd.metrics(**ask, engine=computed)
+
+
 # --- panel, sessions, coverage
 
 
@@ -258,6 +331,10 @@ def test_empty_tables_have_the_right_types(engine: Engine, full: Engine) -> None
     assert panel.shape == (0, 0)
     assert pd.api.types.is_datetime64_dtype(panel.index.dtype)
     assert isinstance(sd.sessions(engine=engine), pd.DatetimeIndex)
+    metrics = sd.metrics(engine=engine)
+    assert metrics.empty
+    kinds = [sd.prices(engine=full)[name].dtype.name for name in ("symbol", "date")]
+    assert [kind.name for kind in metrics.dtypes] == [*kinds, *["float64"] * len(METRIC_COLUMNS)]
     assert {row["rows"] for row in sd.status(engine=engine)["tables"]} == {0}
     with pytest.raises(UsageError, match="no symbol 'NA'"):
         sd.prices("NA", engine=engine)
