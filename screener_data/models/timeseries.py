@@ -93,7 +93,11 @@ class MarketCapHistory(Base):
 
 
 class CalculatedMetrics(Base):
-    """One row is one security's metrics after one session. Source: computed. Key: (symbol, date)."""
+    """One row is one security's metrics after one session. Source: computed. Key: (symbol, date).
+
+    Prices and volumes before are adjusted to the shares of the row's own day: `ma_50` stands beside that day's close as
+    published, and a split that comes later changes no row.
+    """
 
     __tablename__ = "calculated_metrics"
     __table_args__ = (
