@@ -150,7 +150,8 @@ def files(path: Path) -> Iterator[Path]:
             for name in names
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in _DATA_SUFFIXES  # noqa: PTH122
         ]
-    yield from (file for file in sorted(map(Path, found)) if file.is_file())
+    in_order = sorted(found, key=lambda name: name.split(os.sep))  # as paths compare, at a fraction of the time
+    yield from (file for file in map(Path, in_order) if file.is_file())
 
 
 def members(path: Path) -> Iterator[Member]:
