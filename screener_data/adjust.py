@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Engine, text
 
 from screener_data.database.engine import ready
 
-__all__ = ["Day", "Multipliers", "days_of_actions", "factors", "forward_scales", "multipliers"]
+__all__ = ["Day", "Multipliers", "days_of_actions", "factors", "forward_scales", "keys_of", "multipliers"]
 
 _Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 _Ints: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
@@ -169,8 +169,8 @@ def multipliers(connection: Connection, frame: pd.DataFrame) -> Multipliers:
     days = [day for day in days_of_actions(connection, list(categories)) if day.is_known]
     if not rows or not days:
         return Multipliers(price, volume, previous)
-    keys = _keys(frame["symbol"].cat.codes.to_numpy(), frame["date"].to_numpy())
-    steps = _keys(
+    keys = keys_of(frame["symbol"].cat.codes.to_numpy(), frame["date"].to_numpy())
+    steps = keys_of(
         categories.get_indexer(pd.Index([day.symbol for day in days])),
         np.array([day.ex_date for day in days], dtype="datetime64[D]"),
     )
@@ -221,7 +221,7 @@ def _since_the_bar_before(connection: Connection, days: list[tuple[Day, int]], d
     return [reached[place - 1] for place in between.scalars()]
 
 
-def _keys(codes: Any, dates: Any) -> _Ints:
+def keys_of(codes: Any, dates: Any) -> _Ints:
     """Symbol and day as one number, in the order of both."""
     since = dates.astype("datetime64[D]").astype(np.int64) + (1 << (_DAY_BITS - 1))
     keys: _Ints = (codes.astype(np.int64) << _DAY_BITS) | since

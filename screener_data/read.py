@@ -6,13 +6,17 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import psycopg2
+import pyarrow as pa
 from sqlalchemy import Connection, Engine, FromClause, text
 
-from screener_data.adjust import Multipliers, multipliers
+from screener_data.adjust import Multipliers, keys_of, multipliers
 from screener_data.arguments import Day, as_day, require_known
-from screener_data.database.engine import ready
-from screener_data.errors import UsageError
+from screener_data.database.bulk import rows_where
+from screener_data.database.engine import ready, reason_of
+from screener_data.errors import DatabaseError, UsageError
 from screener_data.loaders.sources import require_source
 from screener_data.models import CalculatedMetrics, OHLCVDaily
 
@@ -182,20 +186,32 @@ def _rows(
     last: dt.date | None,
 ) -> pd.DataFrame:
     """Rows by symbol and date, the columns as float64."""
-    selected = ", ".join(["symbol", "date", *(f'"{name}"::float8' for name in columns)])
-    frame = pd.read_sql(
-        text(
-            f"SELECT {selected} FROM {table} "
-            "WHERE (CAST(:symbols AS text[]) IS NULL OR symbol = ANY(:symbols)) "
-            "AND (CAST(:start AS date) IS NULL OR date >= :start) AND (CAST(:end AS date) IS NULL OR date <= :end) "
-            'ORDER BY symbol COLLATE "C", date'
-        ),
-        connection,
-        params={"symbols": symbols, "start": first, "end": last},
-    )
-    frame["symbol"] = frame["symbol"].astype("category")
-    frame["date"] = pd.to_datetime(frame["date"])
-    return frame.astype(dict.fromkeys(columns, "float64"))
+    wanted = [("symbol = ANY(%s)", symbols), ("date >= %s", first), ("date <= %s", last)]
+    asked = [(condition, value) for condition, value in wanted if value is not None]
+    condition = " AND ".join(condition for condition, _ in asked) or "true"
+    kinds = {"symbol": pa.dictionary(pa.int32(), pa.string()), "date": pa.date32()}
+    numbers = {f'"{name}"': pa.float64() for name in columns}
+    try:
+        found = rows_where(connection, table, {**kinds, **numbers}, condition, [value for _, value in asked])
+    except psycopg2.Error as error:
+        raise DatabaseError(f"the database refused: {reason_of(error)}") from error
+    found = found.combine_chunks()
+    encoded = found["symbol"].combine_chunks() if len(found) else pa.array([], kinds["symbol"])
+    names = np.array(encoded.dictionary.to_pylist(), dtype=object)
+    by_name = np.argsort(names)
+    rank = np.empty(len(names), np.int64)
+    rank[by_name] = np.arange(len(names))
+    codes = rank[encoded.indices.to_numpy()] if len(found) else np.empty(0, np.int64)
+    days = found["date"].to_numpy().astype("datetime64[D]")
+    order = np.argsort(keys_of(codes, days), kind="stable")
+    categories = pd.Index(names[by_name], dtype="str")
+    frame: dict[str, Any] = {
+        "symbol": pd.Categorical.from_codes(codes[order].astype(np.int32), categories=categories),
+        "date": days[order].astype("datetime64[s]"),
+    }
+    for name, quoted in zip(columns, numbers, strict=True):
+        frame[name] = found[quoted].to_numpy()[order]
+    return pd.DataFrame(frame)
 
 
 # --- what was loaded ------------------------------------------------------------------------------------------------
