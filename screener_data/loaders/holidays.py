@@ -17,20 +17,17 @@ def _upstox(document: Any) -> list[dict[str, Any]] | None:
         case {"status": "success", "data": list(days)} if all(
             isinstance(day, dict) and "closed_exchanges" in day for day in days
         ):
-            return [
-                {
-                    "date": day.get("date"),
-                    "description": day.get("description"),
-                    "nse": "closed" if _closed(day) else "open",
-                }
-                for day in days
-            ]
+            return [{**day, "nse": _state(day)} for day in days]
     return None
 
 
-def _closed(day: dict[str, Any]) -> bool:
-    opened = [entry.get("exchange") for entry in day.get("open_exchanges") or [] if isinstance(entry, dict)]
-    return "NSE" in (day.get("closed_exchanges") or []) and "NSE" not in opened
+def _state(day: dict[str, Any]) -> str | None:
+    """Open, closed, or None where the lists of exchanges are no lists: the row lacks a value then and is rejected."""
+    closed, opened = day["closed_exchanges"] or [], day.get("open_exchanges") or []
+    if not isinstance(closed, list) or not isinstance(opened, list):
+        return None
+    trading = [entry.get("exchange") for entry in opened if isinstance(entry, dict)]
+    return "closed" if "NSE" in closed and "NSE" not in trading else "open"
 
 
 def _holiday_master(document: Any) -> list[dict[str, Any]] | None:

@@ -768,7 +768,7 @@ def every(path: Path) -> list[str]:
 
 def test_a_server_that_starts_up_or_shuts_down_says_so(own: Own, clerk: Desk) -> None:
     path = day_file(clerk.folder, 1)
-    with closing(psycopg2.connect(host=str(own.folder), port=own.port, user="postgres", dbname="postgres")):
+    with closing(_session(own)):
         own.stop("smart", wait=False)  # it waits for this session to end
         reason = "FATAL:  the database system is shutting down"
         wait_for(lambda: refusal(own) == reason, reason)
@@ -784,17 +784,29 @@ def test_a_server_that_starts_up_or_shuts_down_says_so(own: Own, clerk: Desk) ->
     wait_for(lambda: "starting up" in (refusal(own) or ""), "the server is starting up")
     assert_told(clerk, "the database system is starting up", *every(path), todo="Check SCREENER_DATABASE_URL")
     go.touch()
-    wait_for(lambda: refusal(own) is None, "the server is up")
+    wait_for(lambda: writable(own), "the server is up and no longer in recovery, where it can only be read")
     own.set(restore_command="")
     assert clerk.assert_loads(path)["inserted"] == 30
 
 
 def refusal(own: Own) -> str | None:
     try:
-        psycopg2.connect(host=str(own.folder), port=own.port, user="postgres", dbname="postgres").close()
+        _session(own).close()
     except psycopg2.Error as error:
         return str(error).strip().rpartition("failed: ")[2]
     return None
+
+
+def writable(own: Own) -> bool:
+    with suppress(psycopg2.Error), closing(_session(own)) as session, session.cursor() as cursor:
+        cursor.execute("SELECT NOT pg_is_in_recovery()")
+        row = cursor.fetchone()
+        return bool(row and row[0])
+    return False
+
+
+def _session(own: Own) -> psycopg2.extensions.connection:
+    return psycopg2.connect(host=str(own.folder), port=own.port, user="postgres", dbname="postgres")
 
 
 def test_a_standby_refuses_to_be_written_and_can_be_read(own: Own, clerk: Desk) -> None:
