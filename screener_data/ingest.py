@@ -39,7 +39,7 @@ from screener_data.ledger import (
 )
 from screener_data.loaders import FORMATS, Member, Parsed, Rows, format_named, members, read_rows, read_together
 from screener_data.loaders.archives import files, is_zip, stamp_of
-from screener_data.loaders.files import Recognised, format_of, recognise, source_by_name
+from screener_data.loaders.files import Recognised, format_of, formats_by_name, recognise
 from screener_data.loaders.format import Merge
 from screener_data.loaders.reader import Block
 from screener_data.loaders.sources import require_source
@@ -151,8 +151,10 @@ def _ranked(member: Member, stamp: str | None, source: str | None) -> list[_Plan
         and (inside := [each for each in members(member.path) if each.inside is not None])
     ):
         return [planned for each in inside for planned in _ranked(each, None, source)]
+    named = formats_by_name(member.name) if source is None else []
     try:
-        return [_Planned(member, stamp, _RANK[format_of(member, source).name])]
+        format = named[0] if len(named) == 1 else format_of(member, source)
+        return [_Planned(member, stamp, _RANK[format.name])]
     except FileError as error:
         if isinstance(error, UnknownFormatError) and member.inside is not None:
             _log.info("passed over, no source reads it: %s", member.label)
@@ -276,7 +278,7 @@ def _reads(
 
 
 def _account(planned: _Planned, source: str | None) -> Account:
-    of = source or source_by_name(planned.member.name) or _UNKNOWN
+    of = source or next((format.source for format in formats_by_name(planned.member.name)), _UNKNOWN)
     return Account(planned.member.label, of, stamp=planned.stamp)
 
 

@@ -285,7 +285,8 @@ def close_loads(connection: Connection, accounts: Sequence[Account]) -> None:
             _log.info("%s: %s: %s", account.file, note, what)
 
 
-_NEXT_LOG = "nextval(pg_get_serial_sequence('ingestion_logs', 'id'))"
+# in brackets, or the sequence would be looked up once for every row
+_NEXT_LOG = "nextval((SELECT pg_get_serial_sequence('ingestion_logs', 'id')))"
 
 
 def close_failed(connection: Connection, accounts: Sequence[Account]) -> None:
@@ -433,26 +434,32 @@ class Known:
 
 
 def known_files(connection: Connection, stamps: Sequence[str | None], source: str | None) -> dict[str, Known]:
-    """The last load of each file that has not been written since, by its stamp.
+    """The last load that read each file, where it has not been written since, by its stamp.
 
     Proved are those whose days no later load has changed, and whose tables nothing else has touched.
     """
     wanted = [stamp for stamp in stamps if stamp]
     if not wanted:
         return {}
+    changed = (
+        "SELECT FROM load_files m WHERE m.target = f.target AND m.log_id > f.log_id AND m.inserted + m.updated > 0"
+    )
     found = connection.execute(
         text(
-            "WITH last AS MATERIALIZED (SELECT DISTINCT ON (stamp) * FROM load_files WHERE stamp = ANY(:stamps) "
-            "AND state IN ('success', 'partial') AND bytes IS NOT NULL AND loader_version = :version "
-            "AND (CAST(:source AS text) IS NULL OR source = :source) ORDER BY stamp, log_id DESC), "
+            "WITH last AS MATERIALIZED (SELECT f.* FROM unnest(CAST(:stamps AS text[])) AS given (stamp) "
+            "CROSS JOIN LATERAL (SELECT id, stamp, log_id, format, target, first_day, last_day, outside_writes, "
+            "reasons FROM load_files WHERE stamp = given.stamp AND known_from IS NULL "
+            "AND state IN ('success', 'partial') AND bytes IS NOT NULL "
+            "AND loader_version = :version AND (CAST(:source AS text) IS NULL OR source = :source) "
+            "ORDER BY log_id DESC LIMIT 1) f), "
             "writes AS MATERIALIZED (SELECT table_name, count(*) AS count FROM outside_writes GROUP BY table_name) "
             "SELECT f.stamp, f.id, f.format, f.first_day IS NOT NULL AND f.outside_writes IS NOT NULL "
             "AND f.outside_writes = (SELECT coalesce(sum(count), 0) FROM writes "
             "WHERE table_name IN (f.target, 'symbol_history')) "
             f"AND NOT coalesce(CAST(f.reasons AS jsonb), '{{}}') ? '{Reason.UNKNOWN_SYMBOL}' "
-            "AND NOT EXISTS (SELECT FROM load_files m WHERE m.target = f.target AND m.log_id > f.log_id "
-            "AND m.inserted + m.updated > 0 "
-            "AND daterange(m.first_day, m.last_day, '[]') && daterange(f.first_day, f.last_day, '[]')), "
+            f"AND NOT EXISTS ({changed} AND m.first_day BETWEEN f.first_day AND f.last_day) "
+            f"AND NOT EXISTS ({changed} AND m.first_day < m.last_day "
+            "AND m.first_day < f.first_day AND m.last_day >= f.first_day), "
             "(SELECT max(id) FROM ingestion_logs) FROM last f"
         ),
         {"stamps": wanted, "version": loader_version(), "source": source},
@@ -482,15 +489,12 @@ def settle_known(
             "skipped, reasons, header, loader_version, run, target, first_day, last_day, outside_writes, stamp, "
             "known_from, finished_at) SELECT new_log_id, source, format, given_file, sha256, bytes, state, read, "
             "inserted + updated + unchanged, rejected, skipped, reasons, header, loader_version, :run, target, "
-            "first_day, last_day, outside_writes, stamp, coalesce(known_from, id), clock_timestamp() FROM again "
-            "RETURNING file, source, state, sha256, read, unchanged, rejected, skipped, reasons, log_id"
+            "first_day, last_day, outside_writes, stamp, id, clock_timestamp() FROM again "
+            "RETURNING file, source, state AS status, sha256, read, unchanged, rejected, skipped, reasons, log_id"
         ),
         {"ids": [each.load_id for each in known], "files": list(files), "run": _run(connection), "elapsed": elapsed},
     )
-    results = [
-        LoadResult(**(row | {"status": row["state"]}), elapsed_ms=elapsed)
-        for row in (dict(found) for found in settled.mappings())
-    ]
+    results = [LoadResult(**row, elapsed_ms=elapsed) for row in settled.mappings().all()]
     return sorted(results, key=lambda result: result.log_id or 0)
 
 

@@ -24,7 +24,7 @@ from screener_data.errors import (
 )
 from screener_data.loaders import FORMATS, SOURCES, archives, format_named, members, read, recognise
 from screener_data.loaders.bhavcopy import SERIES
-from screener_data.loaders.files import source_by_name
+from screener_data.loaders.files import formats_by_name
 from screener_data.loaders.format import Merge, fold
 from screener_data.loaders.lists import MAIN_SERIES
 from screener_data.loaders.surveillance import MEASURES
@@ -566,8 +566,8 @@ def test_the_exchange_s_file_names_are_declared():
     for name, expected in NAMES.items():
         for spelled in (name, name.upper(), name.lower()):
             assert [format.name for format in FORMATS if format.file_name.fullmatch(spelled)][:1] == [expected], spelled
-            assert source_by_name(spelled) == format_named(expected).source
-    assert [source_by_name(name) for name in OTHERS] == [None] * len(OTHERS)
+            assert format_named(expected) in formats_by_name(spelled)
+    assert [formats_by_name(name) for name in OTHERS] == [[]] * len(OTHERS)
 
 
 def test_urls_of_the_exchange_end_in_names_that_are_declared(shared):
@@ -580,7 +580,7 @@ def test_urls_of_the_exchange_end_in_names_that_are_declared(shared):
         assert f"/{name}" in text
         for pattern, day in spelled.items():
             name = name.replace(pattern, day)
-        assert source_by_name(name)
+        assert formats_by_name(name)
 
 
 # --- the exchange's own files ---------------------------------------------------------------------------------------

@@ -553,7 +553,9 @@ def test_nse_is_shut_only_if_it_says_so(closed, opened, skipped):
     assert parse("holidays.json", f'{{"status":"success","data":[{entry}]}}'.encode()).skipped == skipped
 
 
-@pytest.mark.parametrize(("closed", "opened"), [("true", "[]"), ('"NSE"', "[]"), ('["NSE"]', "1"), ('["NSE"]', '{"a":1}')])
+@pytest.mark.parametrize(
+    ("closed", "opened"), [("true", "[]"), ('"NSE"', "[]"), ('["NSE"]', "1"), ('["NSE"]', '{"a":1}')]
+)
 def test_a_holiday_whose_exchanges_are_no_list_is_rejected_whole(closed, opened):
     entry = f'{{"date":"2025-01-26","description":"x","closed_exchanges":{closed},"open_exchanges":{opened}}}'
     parsed = parse("holidays.json", f'{{"status":"success","data":[{entry}]}}'.encode())

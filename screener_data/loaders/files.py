@@ -26,7 +26,7 @@ from screener_data.loaders.reader import Block, Parsed, Rows, read_rows, split_l
 from screener_data.loaders.sources import FORMATS, require_source
 from screener_data.loaders.spelling import parse_day
 
-__all__ = ["Recognised", "format_of", "read", "recognise", "source_by_name"]
+__all__ = ["Recognised", "format_of", "formats_by_name", "read", "recognise"]
 
 _MAX_LINE = 1 << 20
 _PEEK = 1 << 16
@@ -37,9 +37,9 @@ _NO_RECORDS = "NO RECORDS"
 # --- which format ---------------------------------------------------------------------------------------------------
 
 
-def source_by_name(name: str) -> str | None:
-    """The source whose files come under such a base name; None where there is none."""
-    return next((format.source for format in FORMATS if format.file_name.fullmatch(name)), None)
+def formats_by_name(name: str) -> list[Format]:
+    """The formats whose files come under such a base name."""
+    return [format for format in FORMATS if format.file_name.fullmatch(name)]
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def recognise(label: str, data: bytes, source: str | None = None) -> Recognised:
     require_source(source)
     name = re.split(r"[/\\!]", label)[-1].removesuffix(".gz")
     formats = [format for format in FORMATS if source in (None, format.source)]
-    named = [format for format in formats if format.file_name.fullmatch(name)]
+    named = [format for format in formats_by_name(name) if format in formats]
     if data.startswith(b"PK\x03\x04"):
         if not zipfile.is_zipfile(io.BytesIO(data)):
             raise NotDataError("a zip that is cut short or broken", file=label, todo=_AGAIN)

@@ -42,6 +42,7 @@ __all__ = [
 _NOT_TEXT = "[\x00\u2400\ufffd]"
 _BLANKS = (b" ", b"\t", b"\x0b", b"\x0c", b"\x1c", b"\x1d", b"\x1e", b"\x1f")
 _PLAIN_LENGTH = 20
+_FEW = 100  # one of so many cells
 _DUMP = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -105,10 +106,16 @@ class Block:
         data = self.data
         return not (
             b'"' in data
-            or b"\n\n" in data
             or data.startswith((b"\n", b"\r"))
-            or (b"\r" in data and (b"\n\r" in data or data.count(b"\r") != data.count(b"\r\n")))
+            or _follows(data, b"\n", b"\n")
+            or (b"\r" in data and (_follows(data, b"\n", b"\r") or data.count(b"\r") != data.count(b"\r\n")))
         )
+
+
+def _follows(data: bytes, one: bytes, other: bytes) -> bool:
+    """Whether one byte ever stands right before another; a search for both would take five times as long."""
+    text = np.frombuffer(data, np.uint8)
+    return bool(((text[:-1] == ord(one)) & (text[1:] == ord(other))).any())
 
 
 class _Lines(Mapping[int, str]):
@@ -333,11 +340,13 @@ def _plain_cells(block: Block, parsed: Parsed) -> tuple[dict[str, pa.Array], np.
 
 def _without_blanks(data: bytes) -> bytes:
     """Leave out the blank after each comma, a habit of the exchange: cheaper here than cell by cell."""
+    if b" " not in data:
+        return data
     text = np.frombuffer(data, np.uint8)
-    blanks = np.flatnonzero(text == ord(" "))
-    if len(blanks) and blanks[0] and (text[blanks - 1] == ord(",")).all():
-        return data.translate(None, b" ")  # there are no others
-    return data.replace(b", ", b",") if len(blanks) else data
+    others = (text[1:] == ord(" ")) & (text[:-1] != ord(","))
+    if data.startswith(b" ") or others.any():
+        return data.replace(b", ", b",")
+    return data.translate(None, b" ")
 
 
 def _without_headers(
@@ -348,7 +357,10 @@ def _without_headers(
         return cells, lines
     names = {fold(cell): cell.strip() for cell in split_line(parsed.header) or []}
     first = next(column for column in parsed.format.columns if fold(column.header) in names)
-    repeated = _mask(pc.match_substring(cells[first.to], names[fold(first.header)], ignore_case=True))
+    name, text = names[fold(first.header)], cells[first.to].buffers()[2]
+    if parsed.all_text and text is not None and name.lower().encode() not in text.to_pybytes().lower():
+        return cells, lines
+    repeated = _mask(pc.match_substring(cells[first.to], name, ignore_case=True))
     for again in np.flatnonzero(repeated):
         repeated[again] = fold(parsed.raw[int(lines[again])]) == fold(parsed.header)
     return _skip(cells, lines, repeated, Reason.REPEATED_HEADER, parsed)
@@ -496,19 +508,14 @@ def _check(cells: pa.Array, column: Column, parsed: Parsed) -> tuple[pa.Array, d
     if column.python is str:
         problems |= _text_problems(cells, column, width, parsed)
         return cells, problems
-    if column.python in (int, float) and (numbers := _all_plain(cells, column, digits)) is not None:
+    numbers, rest = None, np.flatnonzero(_mask(pc.is_valid(cells)))
+    if column.python in (int, float):
+        numbers, rest = _plain_numbers(cells, column, digits) or (None, _not_plain(cells, column, digits))
+    if numbers is not None:
         parsed.numbers[column.to] = numbers
-        return cells, problems
-    # dates and odd numbers: few different ones, each looked at once
-    fast = _mask(pc.match_substring_regex(cells, fast_number(digits))) if column.python in (int, float) else None
-    if fast is not None:
-        if column.python is int:
-            fast &= ~_mask(pc.match_substring(cells, "."))
-        if column.sign == "positive":
-            fast &= _surely_positive(cells)
-    rest = np.flatnonzero(_mask(pc.is_valid(cells)) & (~fast if fast is not None else True))
     if not len(rest):
         return cells, problems
+    # dates and odd numbers: few different ones, each looked at once
     encoded = cells.take(pa.array(rest)).dictionary_encode()
     answers = [_one_cell(cell, column, digits, parsed) for cell in encoded.dictionary.to_pylist()]
     codes = encoded.indices.to_numpy()
@@ -525,6 +532,9 @@ def _check(cells: pa.Array, column: Column, parsed: Parsed) -> tuple[pa.Array, d
             parsed.notes[f"scientific_notation: {column.header.strip()}"] = (
                 f"{scientific} different values lost digits when the file was saved by a spreadsheet"
             )
+    if bad.all():
+        return cells, problems
+    parsed.numbers.pop(column.to, None)  # the numbers that were looked at are not among them
     if len(rest) == len(cells):
         return read, problems
     looked_at = np.zeros(len(cells), bool)
@@ -532,21 +542,43 @@ def _check(cells: pa.Array, column: Column, parsed: Parsed) -> tuple[pa.Array, d
     return pc.replace_with_mask(cells, pa.array(looked_at), read), problems
 
 
-def _all_plain(cells: pa.Array, column: Column, digits: int | None) -> pa.Array | None:
-    """The cells as numbers, where all of them are plain ones of the column's range: none has to be looked at."""
-    _, _, text = cells.buffers()
+def _plain_numbers(cells: pa.Array, column: Column, digits: int | None) -> tuple[pa.Array, np.ndarray] | None:
+    """The cells as numbers, and the places of the few that have to be looked at, null among the numbers.
+
+    None where that cannot be told from the characters alone: all would have to be looked at.
+    """
+    _, ends, text = cells.buffers()
     if text is None or cells.offset or cells.null_count == len(cells):
         return None
-    dot = b"" if column.python is int else b"."
-    others = text.to_pybytes().translate(None, b"0123456789" + dot)
-    if others or pc.max(pc.binary_length(cells)).as_py() > _PLAIN_LENGTH:
+    plain = b"0123456789" + (b"" if column.python is int else b".")
+    rest = np.empty(0, np.int64)
+    if text.to_pybytes().translate(None, plain):
+        odd = np.flatnonzero(~np.isin(np.frombuffer(text, np.uint8), np.frombuffer(plain, np.uint8)))
+        rest = np.unique(np.searchsorted(np.frombuffer(ends, np.int64)[1 : len(cells) + 1], odd, side="right"))
+        if len(rest) * _FEW > len(cells):
+            return None
+        looked_at = np.zeros(len(cells), bool)
+        looked_at[rest] = True
+        cells = pc.if_else(pa.array(looked_at), None, cells)
+    if pc.max(pc.binary_length(cells)).as_py() > _PLAIN_LENGTH:
         return None
     try:
         numbers = cells.cast(pa.float64())
     except pa.ArrowInvalid:
         return None  # two points in a number, or a point alone
     least, most = pc.min_max(numbers).as_py().values()
-    return numbers if most < 10.0 ** ((digits or 19) - 1) and (least > 0 or column.sign != "positive") else None
+    fits = most < 10.0 ** ((digits or 19) - 1) and (least > 0 or column.sign != "positive")
+    return (numbers, rest) if fits else None
+
+
+def _not_plain(cells: pa.Array, column: Column, digits: int | None) -> np.ndarray:
+    """The places of numbers that have to be looked at one by one."""
+    fast = _mask(pc.match_substring_regex(cells, fast_number(digits)))
+    if column.python is int:
+        fast &= ~_mask(pc.match_substring(cells, "."))
+    if column.sign == "positive":
+        fast &= _surely_positive(cells)
+    return np.flatnonzero(_mask(pc.is_valid(cells)) & ~fast)
 
 
 def _surely_positive(cells: pa.Array) -> np.ndarray:

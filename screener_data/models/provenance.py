@@ -47,11 +47,14 @@ class LoadFile(Base):
             name="ck_load_files_nothing_is_silent",
         ),
         CheckConstraint("least(inserted, updated, unchanged, rejected, skipped) >= 0", name="ck_load_files_counts"),
+        Index("ix_load_files_stamp_log_id", "stamp", "log_id", postgresql_where=text("known_from IS NULL")),
+        # which later loads changed a day: those that begin on it, and the few of many days that began before
+        Index("ix_load_files_changed_from", "first_day", "log_id", postgresql_where=text("inserted + updated > 0")),
         Index(
-            "ix_load_files_changed_days",
-            text("daterange(first_day, last_day, '[]')"),
-            postgresql_using="gist",
-            postgresql_where=text("inserted + updated > 0"),
+            "ix_load_files_changed_until",
+            "last_day",
+            "log_id",
+            postgresql_where=text("inserted + updated > 0 AND first_day < last_day"),
         ),
     )
 
@@ -79,9 +82,7 @@ class LoadFile(Base):
     first_day: Mapped[Day | None]
     last_day: Mapped[Day | None]
     outside_writes: Mapped[LongCount | None] = mapped_column(comment="as many had touched the target before this load")
-    stamp: Mapped[AnyText | None] = mapped_column(
-        index=True, comment="where the file lies and since when, as git sees it"
-    )
+    stamp: Mapped[AnyText | None] = mapped_column(comment="where the file lies and since when, as git sees it")
     known_from: Mapped[LongCount | None] = mapped_column(
         ForeignKey("load_files.id"), index=True, comment="the load of the same bytes that these counts are from"
     )
