@@ -228,7 +228,7 @@ class Batch:
             return
         self._waiting.append((number, piece))
         if file.is_cut:
-            self._keys.append(piece.hashes())
+            self._keys.append(piece.hashes)
         if sum(len(plain.plain) for _, plain in self._waiting) >= _AT_ONCE:
             self._flush()
 

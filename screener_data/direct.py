@@ -2,8 +2,8 @@
 
 A row is plain where all that the database would say of it is certain beforehand: its numbers fit a 64-bit integer in
 units of the column's last place, they satisfy the table's CHECK constraints, its key stands once in the file, and its
-symbol has no history of names. Every other row takes the way over the staging table, where the database decides. Both
-ways store the same: tests/test_direct.py holds them against each other.
+symbol needs no quotes and has no history of names. Every other row takes the way over the staging table, where the
+database decides. Both ways store the same: tests/test_direct.py holds them against each other.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ __all__ = ["Cells", "Plain", "by_symbol", "compare_and_copy", "may_go_directly",
 
 _Ints: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 _Bools: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
+_Hashes: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]
 #: Rows on their way to the staging table: cells by column, and their lines.
 Cells: TypeAlias = tuple[dict[str, pa.Array], np.ndarray[Any, np.dtype[np.int32]]]
 
@@ -37,6 +38,7 @@ Cells: TypeAlias = tuple[dict[str, pa.Array], np.ndarray[Any, np.dtype[np.int32]
 _LARGEST = 1 << 46
 _NOT_A_TIE = 0.4
 _MIX = np.uint64(0x9E3779B97F4A7C15)
+_STRUCTURE = '[,"\r\n]'  # in a cell, they need quotes
 _TWO_PLACES = r"^[0-9]*\.?[0-9]{0,2}$"
 _COMPARISON = re.compile(r"(\w+) (>=|<=|<>|>|<|=) (\w+|'NaN')")
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
@@ -57,20 +59,13 @@ class Plain:
     days: _Ints  # days since 1970
     numbers: dict[str, _Ints]  # in units of the column's last place; NULL is null
     plain: _Bools
+    #: Of each row's symbol and day: equal ones may be one key, different ones are none. None where nobody asks.
+    hashes: _Hashes | None = None
 
     def part(self, parsed: Parsed, place: slice) -> Plain:
         """What is known of some of the rows, which make up another piece."""
         numbers = {name: values[place] for name, values in self.numbers.items()}
         return Plain(parsed, self.days[place], numbers, self.plain[place])
-
-    def hashes(self) -> np.ndarray[Any, np.dtype[np.uint64]]:
-        """A hash of each row's symbol and day: equal ones may be one key, different ones are none."""
-        symbols = self.parsed.columns["symbol"].dictionary_encode()
-        of_symbols = pd.util.hash_array(np.array(symbols.dictionary.to_pylist(), dtype=object))
-        hashes: np.ndarray[Any, np.dtype[np.uint64]] = of_symbols[_codes(symbols)] ^ (
-            self.days.astype(np.uint64) * _MIX
-        )
-        return hashes
 
 
 # --- what a format must be like -------------------------------------------------------------------------------------
@@ -122,8 +117,8 @@ def _comparisons(table: Table) -> tuple[tuple[str, str, str], ...] | None:
 # --- one piece of a file --------------------------------------------------------------------------------------------
 
 
-def plain_rows(parsed: Parsed) -> Plain:
-    """Tell the plain rows of a piece. Touches no database."""
+def plain_rows(parsed: Parsed, *, hashed: bool = False) -> Plain:
+    """Tell the plain rows of a piece, `hashed` where others may share its keys. Touches no database."""
     format = parsed.format
     days = parsed.columns["date"].cast(pa.date32()).cast(pa.int32()).to_numpy(zero_copy_only=False).astype(np.int64)
     plain = np.full(len(parsed.lines), not parsed.given)
@@ -143,10 +138,16 @@ def plain_rows(parsed: Parsed) -> Plain:
         if left in numbers and right in numbers:
             one, other = numbers[left], numbers[right]
             plain &= _OPERATORS[compare](one, other) | (one == NULL) | (other == NULL)
-    plain &= (
-        ~pd.Series(_key(_codes(parsed.columns["symbol"].dictionary_encode()), days)).duplicated(keep=False).to_numpy()
-    )
-    return Plain(parsed, days, numbers, plain)
+    symbols = parsed.columns["symbol"].dictionary_encode()
+    plain &= ~pd.Series(_key(_codes(symbols), days)).duplicated(keep=False).to_numpy()
+    if (quoted := pc.match_substring_regex(symbols.dictionary, _STRUCTURE).to_numpy(zero_copy_only=False)).any():
+        plain &= ~quoted[_codes(symbols)]
+    return Plain(parsed, days, numbers, plain, _hashes(symbols, days) if hashed else None)
+
+
+def _hashes(symbols: pa.DictionaryArray, days: _Ints) -> _Hashes:
+    of_symbols: _Hashes = pd.util.hash_array(np.array(symbols.dictionary.to_pylist(), dtype=object))
+    return of_symbols[_codes(symbols)] ^ (days.astype(np.uint64) * _MIX)
 
 
 def _whole(values: pa.Array, scale: int) -> tuple[_Ints, _Bools]:
@@ -224,7 +225,7 @@ def compare_and_copy(
             columns = {name: column.filter(chosen) for name, column in columns.items()}
         if stored and len(pieces) > 1:
             columns = by_symbol(columns)
-        taken = copy_rows(connection, format.target.__tablename__, columns)
+        taken = copy_rows(connection, format.target.__tablename__, columns, bare=True)
         assert taken == int(fresh.sum())  # noqa: S101 - COPY takes all rows or fails
     done = []
     start = 0

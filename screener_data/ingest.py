@@ -357,7 +357,7 @@ def _file_of(known: Recognised, account: Account, again: Callable[[Account], Fil
 
 def _piece(known: Recognised, rows: Rows | Block) -> Plain | Parsed:
     parsed = known.read(rows)
-    return plain_rows(parsed) if may_go_directly(known.format) else parsed
+    return plain_rows(parsed, hashed=known.is_cut) if may_go_directly(known.format) else parsed
 
 
 class _Ahead(Generic[_T]):

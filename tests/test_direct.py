@@ -81,7 +81,7 @@ def ways(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         monkeypatch.setattr(
             module,
             "copy_rows",
-            lambda c, table, columns, real=original: [seen.append(table), real(c, table, columns)][1],
+            lambda c, table, columns, real=original, **how: [seen.append(table), real(c, table, columns, **how)][1],
         )
     return seen
 
@@ -153,6 +153,15 @@ def test_plain_rows_are_copied_and_only_the_others_are_staged(desk: Market, ways
     )
 
 
+def test_a_symbol_that_needs_quotes_is_staged(desk: Market, ways: list[str]) -> None:
+    odd = ['"A,B"', '"say ""A"""', "M&M"]
+    desk.write(1, *(bar(symbol, 1) for symbol in odd))
+    assert desk.counts() == [(3, 3, 0, 0, 0, 0)]
+    assert ways == ["ohlcv_daily", "stage"]
+    assert {row[0] for row in desk.stored()} == {"A,B", 'say "A"', "M&M"}
+    assert desk.counts() == [(3, 0, 0, 3, 0, 0)]
+
+
 def test_rows_that_stand_are_not_even_staged(desk: Market, ways: list[str]) -> None:
     desk.write(1, bar("A", 1), bar("B", 1))
     desk.load()
@@ -187,7 +196,7 @@ def test_a_row_that_came_past_the_loader_in_the_meantime_costs_nothing(
     """COPY meets the key of a row that was not there when it was compared: then the database decides, file by file."""
     original = direct.copy_rows
 
-    def late(connection: object, table: str, columns: object) -> int:
+    def late(connection: object, table: str, columns: object, **how: bool) -> int:
         if table == "ohlcv_daily":
             other = create_engine(desk.engine.url)
             with other.begin() as outside:
@@ -198,7 +207,7 @@ def test_a_row_that_came_past_the_loader_in_the_meantime_costs_nothing(
                     )
                 )
             other.dispose()
-        return original(connection, table, columns)
+        return original(connection, table, columns, **how)
 
     monkeypatch.setattr(direct, "copy_rows", late)
     desk.write(1, bar("A", 1), bar("B", 1))
@@ -240,6 +249,7 @@ def test_an_empty_table_is_filled_before_its_indexes_are_built(desk: Market, fil
     assert desk.counts() == [(10, 9, 0, 0, 1, 0)] * 4
     assert filling == [True]
     assert desk.ask(INDEXES) == before
+    assert desk.ask("SELECT seqcache FROM pg_sequence WHERE seqrelid = 'ohlcv_daily_id_seq'::regclass") == [(1,)]
     assert len(desk.stored()) == 36
     assert desk.counts() == [(10, 0, 0, 9, 1, 0)] * 4
     assert filling[1:] == [False]
@@ -384,6 +394,21 @@ def test_a_later_load_of_the_same_day_makes_a_file_unknown(known: Market, read: 
     assert known.counts()[-1] == (2, 0, 1, 1, 0, 0)  # those that are read come after those that are known
     assert read == ["0"]
     assert known.stored() == before
+
+
+@pytest.mark.parametrize("days", [(0, 1, 2), (0, 1), (-1, 0, 1, 2, 3)])
+def test_a_later_load_of_many_days_makes_their_files_unknown(
+    known: Market, read: list[str], days: tuple[int, ...]
+) -> None:
+    folder, known.folder = known.folder, known.folder / "other"
+    known.folder.mkdir()
+    known.write(9, *(bar("A", day, "105.00") for day in days))
+    known.load()
+    known.folder.joinpath("sec_bhavdata_full_00000009.csv").unlink()
+    read.clear()
+    known.folder = folder
+    known.load()
+    assert read == [str(day) for day in range(3) if day in days]
 
 
 def test_a_rename_makes_files_unknown(known: Market, read: list[str]) -> None:

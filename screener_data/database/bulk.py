@@ -46,7 +46,6 @@ NULL = np.iinfo(np.int64).min
 _LOCK_PATIENCE = "50ms"
 _TEXT = 1 << 24  # bytes that are parsed at once
 _ROWS = 2_500  # that are written at once
-_AS_COPY_READS_IT = arrow_csv.WriteOptions(include_header=False, quoting_style="needed")
 _MEMORY = "256MB"  # of the server, for a million rows to be merged
 _FEW_DAYS = 400  # so many can be named one by one
 
@@ -105,16 +104,20 @@ def _copy(connection: Connection, statement: str, buffer: _Text | _Tables) -> in
         cursor.close()
 
 
-def copy_rows(connection: Connection, table: str, columns: dict[str, pa.Array]) -> int:
-    """COPY columns into a table: null is NULL, an empty string is an empty string. The rows that it took."""
+def copy_rows(connection: Connection, table: str, columns: dict[str, pa.Array], *, bare: bool = False) -> int:
+    """COPY columns into a table: null is NULL, an empty string is an empty string. The rows that it took.
+
+    `bare`: no cell is empty or holds a comma, a quote or a line end; without quotes the server reads a tenth faster.
+    """
     names = ", ".join(f'"{name}"' for name in columns)
-    return _copy(connection, f"COPY {table} ({names}) FROM STDIN WITH (FORMAT csv)", _Text(pa.table(columns)))
+    return _copy(connection, f"COPY {table} ({names}) FROM STDIN WITH (FORMAT csv)", _Text(pa.table(columns), bare))
 
 
 class _Text:
     """A table as the text of a COPY, written as it is asked for: the server works on some rows while others follow."""
 
-    def __init__(self, table: pa.Table) -> None:
+    def __init__(self, table: pa.Table, bare: bool) -> None:
+        self._options = arrow_csv.WriteOptions(include_header=False, quoting_style="none" if bare else "needed")
         self._batches = iter(table.to_batches(max_chunksize=_ROWS))
         self._text = io.BytesIO()
 
@@ -125,7 +128,7 @@ class _Text:
             if batch is None:
                 return b""
             self._text = io.BytesIO()
-            arrow_csv.write_csv(batch, self._text, _AS_COPY_READS_IT)
+            arrow_csv.write_csv(batch, self._text, self._options)
             self._text.seek(0)
         return text
 

@@ -83,10 +83,12 @@ class Member:
                 if stream.read(2) == b"\x1f\x8b":
                     stream.seek(0)
                     return _limited(gzip.open(stream), self.label, most)
-                if most is None and os.fstat(stream.fileno()).st_size > MAX_BYTES:
+                size = os.fstat(stream.fileno()).st_size
+                if most is None and size > MAX_BYTES:
                     raise _too_large(self.label)
                 stream.seek(0)
-                return _limited(stream, self.label, most)
+                # what has no size, a pipe, may have no end
+                return stream.read() if most is None and size else _limited(stream, self.label, most)
         except _BROKEN as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise NotDataError(
