@@ -111,6 +111,11 @@ def factors(symbols: str | Iterable[str] | None = None, *, engine: Engine | None
     Prices before an ex-date, times its price_factor, are comparable with those from it on; so are volumes, times its
     volume_factor. `symbols`: one name, several, or None (or "all") for every one. Days of which no factor is known (a
     demerger without a manual one) are not among them: see `check`.
+
+    >>> import screener_data as sd
+    >>> sd.factors("SPLITCO")
+        symbol    ex_date  price_factor  volume_factor
+    0  SPLITCO 2025-04-02           0.2            5.0
     """
     engine = ready(engine)
     wanted = None if symbols is None or symbols == "all" else [symbols] if isinstance(symbols, str) else list(symbols)

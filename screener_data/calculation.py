@@ -93,6 +93,11 @@ def calculate(
     symbol with bars; all rows are measured against one, so that another one has the other days computed anew by the
     next run. All or nothing; loads of prices wait meanwhile. Raises UsageError for text that is no day, days that are
     the wrong way round, or a benchmark without a bar, and DatabaseError where the database refuses.
+
+    >>> import screener_data as sd
+    >>> done = sd.calculate()  # they are there already
+    >>> done.inserted, done.updated, done.deleted
+    (0, 0, 0)
     """
     first, last = as_day(start), as_day(end)
     if first is not None and last is not None and first > last:

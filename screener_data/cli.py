@@ -200,10 +200,17 @@ def psql(ctx: typer.Context) -> None:
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def lab(ctx: typer.Context) -> None:
-    """Open JupyterLab on the notebooks with the database up; further arguments go to `jupyter lab`."""
+    """Open JupyterLab on notebook 05_explore with the database up; further arguments go to `jupyter lab`."""
     migrate.upgrade(connect())
     os.chdir(workspace())
-    _become([sys.executable, "-m", "jupyterlab", "--KernelManager.transport_encryption=auto", *ctx.args], os.environ)
+    options = ["--KernelManager.transport_encryption=auto"]
+    if _FIRST.is_file():
+        options.append(f"--LabApp.default_url=/lab/tree/{_FIRST.as_posix()}")
+    _become([sys.executable, "-m", "jupyterlab", *options, *ctx.args], os.environ)
+
+
+#: What JupyterLab opens, in the workspace.
+_FIRST = Path("notebooks", "05_explore.ipynb")
 
 
 @app.command()

@@ -67,6 +67,11 @@ def load(
     has arrived are replayed.
 
     Raises UsageError (no such path or source) and DatabaseError (not reached, not migrated).
+
+    >>> import screener_data as sd
+    >>> [deals] = sd.load("deals/20250630/bulk.csv")
+    >>> deals.source, deals.read == deals.inserted + deals.updated + deals.unchanged + deals.rejected + deals.skipped
+    ('nse_bulk_deals', True)
     """
     engine = ready(engine)
     require_source(source)
@@ -396,7 +401,12 @@ def _ahead(calls: Iterable[Callable[[], _T]], most: int) -> Iterator[_T]:
 
 
 def replay(source: str | None = None, *, engine: Engine | None = None) -> list[LoadResult]:
-    """Try the waiting rows of the quarantine again, by the rules of today. One result per file they came from."""
+    """Try the waiting rows of the quarantine again, by the rules of today. One result per file they came from.
+
+    >>> import screener_data as sd
+    >>> [(actions.read, actions.inserted, actions.rejected) for actions in sd.replay("nse_corporate_actions")]
+    [(1, 0, 1)]
+    """
     engine = ready(engine)
     require_source(source)
     with run_of_loads(engine) as connection:

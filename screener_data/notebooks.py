@@ -41,7 +41,18 @@ from screener_data.config import settings
 from screener_data.errors import ConfigError, NotebookError, UsageError
 from screener_data.loaders import SOURCES
 
-__all__ = ["NOTEBOOKS", "IngestSample", "Metrics", "Parameters", "RunResult", "SchemaSetup", "Validate", "check", "run"]
+__all__ = [
+    "NOTEBOOKS",
+    "Explore",
+    "IngestSample",
+    "Metrics",
+    "Parameters",
+    "RunResult",
+    "SchemaSetup",
+    "Validate",
+    "check",
+    "run",
+]
 
 # --- parameters -----------------------------------------------------------------------------------------------------
 
@@ -105,12 +116,24 @@ class Metrics(Parameters):
     )
 
 
+class Explore(Parameters):
+    """05_explore: from the whole market to one share."""
+
+    day: Annotated[str, AfterValidator(_day_or_nothing)] = Field(
+        default="", description="the session to look at, like 2025-01-16; empty: the last one with metrics"
+    )
+    symbol: str = Field(
+        default="", description="the share to look at in depth; empty: the strongest of those that rise"
+    )
+
+
 #: The notebooks of the package and their parameters. Those of other notebooks are read from their parameters cell.
 NOTEBOOKS: dict[str, type[Parameters]] = {
     "01_schema_setup": SchemaSetup,
     "02_ingest_sample": IngestSample,
     "03_validate": Validate,
     "04_metrics": Metrics,
+    "05_explore": Explore,
 }
 
 _KINDS: dict[str, Any] = {"bool": bool, "int": int, "float": float, "str": str, "list": Json[list[Any]]}

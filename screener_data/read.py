@@ -136,7 +136,12 @@ def panel(
 
 
 def sessions(start: Day = None, end: Day = None, *, engine: Engine | None = None) -> pd.DatetimeIndex:
-    """The days on which securities traded, as far as stored; `start` and `end` are included."""
+    """The days on which securities traded, as far as stored; `start` and `end` are included.
+
+    >>> import screener_data as sd
+    >>> sd.sessions("2025-06-25", "2025-06-30").strftime("%d").tolist()
+    ['25', '26', '27', '30']
+    """
     days = coverage(engine=engine)
     index = pd.DatetimeIndex(days.index[days["securities"] > 0])
     first, last = as_day(start), as_day(end)
@@ -146,7 +151,12 @@ def sessions(start: Day = None, end: Day = None, *, engine: Engine | None = None
 
 
 def coverage(*, engine: Engine | None = None) -> pd.DataFrame:
-    """How many bars each stored day has: columns securities and indices, by date."""
+    """How many bars each stored day has: columns securities and indices (int64), by date.
+
+    >>> import screener_data as sd
+    >>> sd.coverage().loc["2025-06-30"].to_dict()
+    {'securities': 34, 'indices': 9}
+    """
     engine = ready(engine)
     with engine.connect() as connection:
         frame = pd.read_sql(
@@ -220,7 +230,13 @@ def _rows(
 def rejects(
     source: str | None = None, limit: int | None = None, *, engine: Engine | None = None
 ) -> list[dict[str, Any]]:
-    """The waiting rows of the quarantine, newest first: where from, why, and their text."""
+    """The waiting rows of the quarantine, newest first: where from, why, and their text.
+
+    >>> import screener_data as sd
+    >>> [row] = sd.rejects("nse_surveillance", limit=1)
+    >>> row["line"], row["column"], row["reason"]
+    (20, 'GSM', 'unknown_code')
+    """
     require_source(source)
     engine = ready(engine)
     with engine.connect() as connection:
@@ -235,7 +251,12 @@ def rejects(
 
 
 def status(*, engine: Engine | None = None) -> dict[str, Any]:
-    """What is stored: the last load of each source, rows and last date of each table, rejected rows waiting."""
+    """What is stored: the last load of each source, rows and last date of each table, rejected rows waiting.
+
+    >>> import screener_data as sd
+    >>> next(table for table in sd.status()["tables"] if table["table"] == "ohlcv_daily")["last"]
+    datetime.date(2025, 6, 30)
+    """
     engine = ready(engine)
     with engine.connect() as connection:
         last = connection.execute(

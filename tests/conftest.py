@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import URL, Engine, create_engine, make_url, text
 from sqlalchemy.exc import ProgrammingError
 
+import screener_data as sd
 from screener_data import samples
 from screener_data.database import migrate
 from screener_data.database.embedded import EmbeddedServer
@@ -127,6 +128,26 @@ def templates(servers: dict[str, URL]) -> Iterator[dict[str, URL]]:
     yield made
     for name, url in made.items():
         _drop(servers[name], url)
+
+
+@pytest.fixture(scope="session")
+def year(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sample market long enough for every metric: the folder of its files."""
+    folder = tmp_path_factory.mktemp("year")
+    samples.write(folder, symbols=25, sessions=260)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def year_url(servers: dict[str, URL], templates: dict[str, URL], year: Path) -> Iterator[URL]:
+    """A database that holds the year, its metrics computed. Its data is to be read, not changed."""
+    url = _create(servers["embedded"], f"year_{uuid.uuid4().hex[:8]}", template=templates["embedded"].database)
+    engine = create_engine(url)
+    sd.load(year, engine=engine)
+    sd.calculate(engine=engine)
+    engine.dispose()
+    yield url
+    _drop(servers["embedded"], url)
 
 
 @pytest.fixture(params=["embedded", "server"])

@@ -635,6 +635,7 @@ def test_lab_serves_and_stops(embedded: EmbeddedServer, tmp_path: Path, stop: si
     env |= {f"JUPYTER_{kind}_DIR": str(tmp_path / kind) for kind in ("CONFIG", "DATA", "RUNTIME")}
     (tmp_path / "alembic.ini").touch()
     (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "05_explore.ipynb").touch()
     command = [PROGRAM, "lab", "--no-browser", "--port=0", "--allow-root", "--IdentityProvider.token=t0ken"]
     talk = tmp_path / "talk"
     with (
@@ -648,6 +649,7 @@ def test_lab_serves_and_stops(embedded: EmbeddedServer, tmp_path: Path, stop: si
             address = json.loads(eventually(info.read_text))
             assert Path(address["root_dir"]) == tmp_path
             eventually(lambda: answer(f"{address['url']}api?token=t0ken")["version"])
+            eventually(lambda: re.search(r"/lab/tree/notebooks/05_explore\.ipynb", talk.read_text()))
             assert address["pid"] == process.pid  # a signal to what was started reaches JupyterLab
             process.send_signal(stop)
             assert process.wait(20) == 0, talk.read_text()

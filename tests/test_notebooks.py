@@ -175,6 +175,7 @@ def test_mocks_for_ci_are_parameters(notebook: Any) -> None:
         ("03", {"fail_on": "always"}, r"parameter fail_on \(Literal\['error', 'warning', 'never'\]\): .*'always'"),
         ("03", {"since": "2025-02-30"}, r"parameter since \(str\): .*given: '2025-02-30'"),
         ("04", {"from_day": "today"}, r"04_metrics: parameter from_day \(str\): .*given: 'today'"),
+        ("05", {"day": "16-01-2025"}, r"05_explore: parameter day \(str\): .*given: '16-01-2025'"),
         ("04", {"from": "2025-01-16"}, r"no parameter 'from' \(there are: from_day, to_day\)"),
     ],
 )
@@ -241,8 +242,8 @@ def test_notebooks_go_by_name_number_or_path(monkeypatch: pytest.MonkeyPatch, ma
     assert notebooks._find("01_schema_setup.ipynb") == own
     with pytest.raises(UsageError, match=r"no parameter 'recreate' \(there are: n\)"):  # not the model of ours
         run(own, {"recreate": "true"})
-    for name in ("05", "1", "", "elsewhere/01_schema_setup.ipynb"):
-        with pytest.raises(UsageError, match=r"no notebook .*; there are: 01_schema_setup, .*04_metrics, or a path"):
+    for name in ("06", "1", "", "elsewhere/01_schema_setup.ipynb"):
+        with pytest.raises(UsageError, match=r"no notebook .*; there are: 01_schema_setup, .*05_explore, or a path"):
             notebooks._find(name)
 
 
