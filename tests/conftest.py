@@ -60,7 +60,7 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """The path of a browser for playwright (`launch(executable_path=…, args=["--no-sandbox"])`, since root needs it)."""
+    """The path of a browser, for playwright: `launch(executable_path=chromium, args=["--no-sandbox"])`."""
     pytest.importorskip("playwright", reason="no browser test: playwright is not installed")
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if found is None:
