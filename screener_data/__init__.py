@@ -35,7 +35,16 @@ __all__ = [
 _LATE = {"calculate": "screener_data.calculation"}
 
 if typing.TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
     from screener_data.calculation import calculate
+
+
+def load_ipython_extension(shell: "InteractiveShell") -> None:
+    """What `%load_ext screener_data` calls: it gives the notebook `%%screen_sql`."""
+    from screener_data import magic
+
+    magic.load(shell)
 
 
 def __getattr__(name: str) -> object:
