@@ -16,7 +16,9 @@ from screener_data.read import coverage, metrics, panel, prices, rejects, sessio
 
 __all__ = [
     "LoadResult",
+    "breadth",
     "calculate",
+    "chart",
     "check",
     "connect",
     "coverage",
@@ -27,15 +29,28 @@ __all__ = [
     "prices",
     "rejects",
     "replay",
+    "rotation",
     "sessions",
     "status",
 ]
 
-#: They come when they are asked for: the formulas bring a compiler along, which takes a second to import.
-_LATE = {"calculate": "screener_data.calculation"}
+#: They come when they are asked for: the formulas bring a compiler along, the charts plotly; both take long to import.
+_LATE = {"calculate": "screener_data.calculation"} | dict.fromkeys(
+    ("breadth", "chart", "rotation"), "screener_data.charts"
+)
 
 if typing.TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
     from screener_data.calculation import calculate
+    from screener_data.charts import breadth, chart, rotation
+
+
+def load_ipython_extension(shell: "InteractiveShell") -> None:
+    """What `%load_ext screener_data` calls: it gives the notebook `%%screen_sql`."""
+    from screener_data import magic
+
+    magic.load(shell)
 
 
 def __getattr__(name: str) -> object:

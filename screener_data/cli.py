@@ -13,13 +13,15 @@ from typing import Annotated, Any, NoReturn
 
 import pandas as pd
 import typer
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from typer.core import TyperGroup
 
 from screener_data import ingest, quality, read
-from screener_data.config import workspace
+from screener_data.config import settings, workspace
 from screener_data.database import migrate
 from screener_data.database.engine import connect, database_url, embedded_server, reason_of
+from screener_data.database.reader import READER, request, set_up_reader
 from screener_data.errors import DatabaseError, ScreenerError, UsageError
 from screener_data.loaders import SOURCES
 
@@ -63,10 +65,27 @@ def _talk() -> None:
 
 @app.command()
 def init() -> None:
-    """Start the embedded server, or reach the given one, and bring the tables to the newest version."""
+    """Start the embedded server, or reach the given one, bring the tables to the newest version, let a role read."""
+    engine = _initialised()
+    _say(f"ready: {engine.url.render_as_string(hide_password=True)}, schema {migrate.current(engine)}")
+
+
+def _initialised() -> Engine:
     engine = connect()
     migrate.upgrade(engine)
-    _say(f"ready: {engine.url.render_as_string(hide_password=True)}, schema {migrate.current(engine)}")
+    if not set_up_reader(engine, login=embedded_server() is not None) and settings().reader_url is None:
+        _say(
+            f"note: the user {engine.url.username} may not make the role {READER}, or not become it. To explore as one "
+            "who can only read, ask the server's administrator for what `screener-data reader-sql` prints, then run "
+            "`screener-data init` again."
+        )
+    return engine
+
+
+@app.command("reader-sql")
+def reader_sql() -> None:
+    """Print the SQL that makes the read-only role, for the administrator of a given server."""
+    typer.echo(request(str(connect().url.username)), nl=False)
 
 
 @app.command()
@@ -201,7 +220,7 @@ def psql(ctx: typer.Context) -> None:
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def lab(ctx: typer.Context) -> None:
     """Open JupyterLab on notebook 05_explore with the database up; further arguments go to `jupyter lab`."""
-    migrate.upgrade(connect())
+    _initialised()
     os.chdir(workspace())
     options = ["--KernelManager.transport_encryption=auto"]
     if _FIRST.is_file():

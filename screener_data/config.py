@@ -32,6 +32,9 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         default=None, description="A PostgreSQL ≥ 15 to use. Not set: an embedded one under `home`."
     )
+    reader_url: SecretStr | None = Field(
+        default=None, description="The same database as a user who may only read: what exploring uses."
+    )
     home: Path = Field(
         default_factory=lambda: workspace() / ".screener",
         description="Where the embedded database and downloads live.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import tempfile
 import uuid
@@ -56,6 +57,16 @@ def shared() -> Path:
             pytest.fail("CI must test the exchange's real files, too: ../shared/nse is not there")
         pytest.skip("the exchange's real files are not here (../shared/nse)")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a browser, for playwright: `launch(executable_path=chromium, args=["--no-sandbox"])`."""
+    pytest.importorskip("playwright", reason="no browser test: playwright is not installed")
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.skip("no browser test: there is no chromium on PATH (Debian: apt-get install chromium)")
+    return found
 
 
 @pytest.fixture(scope="session")

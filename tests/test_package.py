@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FACE = {
     *("connect", "load", "prices", "panel", "sessions", "calculate", "metrics"),
     *("LoadResult", "replay", "rejects", "status", "check", "coverage", "factors"),
+    *("chart", "breadth", "rotation"),
 }
 LATER = {"screen"}
 
@@ -114,7 +115,10 @@ def test_the_import_is_quiet_quick_and_touches_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("module", "heavy"),
-    [("screener_data", {"papermill", "jupyter_client", "plotly", "typer"}), ("screener_data.cli", {"papermill"})],
+    [
+        ("screener_data", {"papermill", "jupyter_client", "plotly", "typer", "IPython"}),
+        ("screener_data.cli", {"papermill", "plotly"}),
+    ],
 )
 def test_the_import_leaves_out_what_few_need(module: str, heavy: set[str]) -> None:
     python("-c", f"import sys, {module}; assert not {heavy!r} & set(sys.modules)")
