@@ -13,6 +13,7 @@ from screener_data.database.engine import connect
 from screener_data.ingest import LoadResult, load, replay
 from screener_data.quality import check
 from screener_data.read import coverage, metrics, panel, prices, rejects, sessions, status
+from screener_data.screens import screen, screens
 
 __all__ = [
     "LoadResult",
@@ -27,6 +28,8 @@ __all__ = [
     "prices",
     "rejects",
     "replay",
+    "screen",
+    "screens",
     "sessions",
     "status",
 ]

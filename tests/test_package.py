@@ -25,8 +25,9 @@ ROOT = Path(__file__).resolve().parents[1]
 FACE = {
     *("connect", "load", "prices", "panel", "sessions", "calculate", "metrics"),
     *("LoadResult", "replay", "rejects", "status", "check", "coverage", "factors"),
+    *("screen", "screens"),
 }
-LATER = {"screen"}
+LATER: set[str] = set()
 
 
 def python(*words: str, code: int = 0, **options: Any) -> subprocess.CompletedProcess[str]:
