@@ -46,30 +46,34 @@ INSERT INTO ohlcv_daily (symbol, date, open, high, low, close, volume, vwap, pre
 UPDATE ohlcv_daily SET high = 900 WHERE symbol = 'CALM' AND date IN ('2024-07-01', '2025-07-01');
 UPDATE ohlcv_daily SET high = 125 WHERE symbol = 'CALM' AND date = '2024-07-02';
 UPDATE ohlcv_daily SET low = 80 WHERE symbol = 'CALM' AND date = '2025-06-30';
-UPDATE ohlcv_daily SET open = 98, high = 104, close = 100, volume = 5000, vwap = 99.5, prev_close = 96, change_pct = 4.1667
-    WHERE symbol = 'CALM' AND date = '2025-06-30';
+UPDATE ohlcv_daily SET open = 98, high = 104, close = 100, volume = 5000, vwap = 99.5, prev_close = 96,
+    change_pct = 4.1667 WHERE symbol = 'CALM' AND date = '2025-06-30';
 -- SPLIT: 400 rupees before the ex-date are 80 of today
 UPDATE ohlcv_daily SET open = 400, high = 600, low = 300, close = 400 WHERE symbol = 'SPLIT' AND date < '2025-01-15';
 INSERT INTO corporate_actions (symbol, ex_date, kind, shares_before, shares_after, purpose) VALUES
     ('SPLIT', '2025-01-15', 'split', 2, 10, 'planted'), ('SPLIT', '2025-07-02', 'bonus', 1, 2, 'later');
 UPDATE ohlcv_daily SET vwap = NULL WHERE symbol = 'GONE';
 INSERT INTO calculated_metrics (symbol, date, rs_rating, stage, ma_10, ma_50, ma_200, vcp_score, vol_vs_avg_pct, atr)
-    VALUES ('CALM', '2025-06-30', 50, 2, 99, 98, 97, 70, 400, 1.5), ('SPLIT', '2025-06-30', 90, 2, 101, 99, 98, NULL, 0, 1),
-    ('GONE', '2025-06-30', 90, 4, 101, 102, 103, 0, 0, 1), ('YOUNG', '2025-06-30', NULL, NULL, 100, NULL, NULL, NULL, NULL, 1),
+    VALUES ('CALM', '2025-06-30', 50, 2, 99, 98, 97, 70, 400, 1.5),
+    ('SPLIT', '2025-06-30', 90, 2, 101, 99, 98, NULL, 0, 1), ('GONE', '2025-06-30', 90, 4, 101, 102, 103, 0, 0, 1),
+    ('YOUNG', '2025-06-30', NULL, NULL, 100, NULL, NULL, NULL, NULL, 1),
     ('CALM', '2025-06-27', 10, 1, 90, 90, 90, 10, 10, 10), ('FUND', '2025-06-30', NULL, 2, 1, 1, 1, 1, 1, 1);
-INSERT INTO market_cap_history (symbol, date, market_cap) VALUES ('CALM', '2025-06-30', 1200.5), ('CALM', '2025-06-27', 1),
-    ('SPLIT', '2025-05-30', 800), ('SPLIT', '2025-04-30', 1), ('SPLIT', '2025-07-01', 1), ('GONE', '2025-07-01', 1);
+INSERT INTO market_cap_history (symbol, date, market_cap) VALUES ('CALM', '2025-06-30', 1200.5),
+    ('CALM', '2025-06-27', 1), ('SPLIT', '2025-05-30', 800), ('SPLIT', '2025-04-30', 1),
+    ('SPLIT', '2025-07-01', 1), ('GONE', '2025-07-01', 1);
 INSERT INTO industry_classification (symbol, macro, sector, industry, basic_industry) VALUES
     ('CALM', 'Energy', 'Power', 'Power', 'Power Generation'), ('SPLIT', 'Energy', NULL, NULL, NULL);
 INSERT INTO surveillance_measures (date, symbol, measure_type) VALUES ('2025-06-27', 'SPLIT', 'GSM Stage 0'),
-    ('2025-06-27', 'SPLIT', 'Loss Making'), ('2025-06-27', 'GONE', 'ESM Stage 1'), ('2025-06-20', 'CALM', 'ESM Stage 1'),
-    ('2025-07-01', 'CALM', 'GSM Stage 1');
+    ('2025-06-27', 'SPLIT', 'Loss Making'), ('2025-06-27', 'GONE', 'ESM Stage 1'),
+    ('2025-06-20', 'CALM', 'ESM Stage 1'), ('2025-07-01', 'CALM', 'GSM Stage 1');
 -- 20 sessions up to the day begin on 3 June, five on 24 June
 INSERT INTO bulk_deals (date, symbol, client_name, deal_type, quantity, price) VALUES
     ('2025-06-02', 'CALM', 'X', 'BUY', 9, 9), ('2025-06-03', 'CALM', 'X', 'BUY', 100, 10.5),
-    ('2025-06-23', 'CALM', 'X', 'BUY', 10, 1), ('2025-06-24', 'CALM', 'X', 'SELL', 7, 2), ('2025-06-30', 'CALM', 'Y', 'BUY', 1, 1),
-    ('2025-07-01', 'CALM', 'X', 'BUY', 9, 9), ('2025-06-30', 'FUND', 'X', 'BUY', 9, 9);
-INSERT INTO block_deals (date, symbol, client_name, deal_type, quantity, price) VALUES ('2025-06-30', 'SPLIT', 'X', 'SELL', 2, 3);
+    ('2025-06-23', 'CALM', 'X', 'BUY', 10, 1), ('2025-06-24', 'CALM', 'X', 'SELL', 7, 2),
+    ('2025-06-30', 'CALM', 'Y', 'BUY', 1, 1), ('2025-07-01', 'CALM', 'X', 'BUY', 9, 9),
+    ('2025-06-30', 'FUND', 'X', 'BUY', 9, 9);
+INSERT INTO block_deals (date, symbol, client_name, deal_type, quantity, price) VALUES
+    ('2025-06-30', 'SPLIT', 'X', 'SELL', 2, 3);
 """
 
 #: By column the values of CALM, SPLIT, YOUNG, GONE; None is unknown.
