@@ -51,7 +51,12 @@ UPDATE ohlcv_daily SET open = 98, high = 104, close = 100, volume = 5000, vwap =
 -- SPLIT: 400 rupees before the ex-date are 80 of today
 UPDATE ohlcv_daily SET open = 400, high = 600, low = 300, close = 400 WHERE symbol = 'SPLIT' AND date < '2025-01-15';
 INSERT INTO corporate_actions (symbol, ex_date, kind, shares_before, shares_after, purpose) VALUES
-    ('SPLIT', '2025-01-15', 'split', 2, 10, 'planted'), ('SPLIT', '2025-07-02', 'bonus', 1, 2, 'later');
+    ('SPLIT', '2025-01-15', 'split', 2, 10, 'planted'), ('SPLIT', '2025-07-02', 'bonus', 1, 2, 'later'),
+    ('GONE', '2025-03-03', 'bonus', 1, 2, 'first'), ('GONE', '2025-05-05', 'split', 2, 10, 'second');
+-- GONE: 700 rupees are 70 after both, 400 are 80 after the second
+UPDATE ohlcv_daily SET open = 700, high = 700, low = 700, close = 700 WHERE symbol = 'GONE' AND date < '2025-03-03';
+UPDATE ohlcv_daily SET open = 400, high = 400, low = 400, close = 400
+    WHERE symbol = 'GONE' AND date >= '2025-03-03' AND date < '2025-05-05';
 UPDATE ohlcv_daily SET vwap = NULL WHERE symbol = 'GONE';
 INSERT INTO calculated_metrics (symbol, date, rs_rating, stage, ma_10, ma_50, ma_200, vcp_score, vol_vs_avg_pct, atr)
     VALUES ('CALM', '2025-06-30', 50, 2, 99, 98, 97, 70, 400, 1.5),
@@ -96,9 +101,9 @@ EXPECTED: dict[str, tuple[Any, Any, Any, Any]] = {
     "vwap": (99.5, 100, 100, None),
     "turnover": (497500, 100000, 100000, None),
     "high_52w": (125, 120, None, 100),
-    "low_52w": (80, 60, None, 100),
+    "low_52w": (80, 60, None, 70),
     "pct_off_high": (20, 100 * (1 - 100 / 120), None, 0),
-    "pct_above_low": (25, 100 * (100 / 60 - 1), None, 0),
+    "pct_above_low": (25, 100 * (100 / 60 - 1), None, 100 * (100 / 70 - 1)),
     "rs_rating": (50, 90, None, 90),
     "vars_value": (None, None, None, None),
     "atr": (1.5, 1, 1, 1),
