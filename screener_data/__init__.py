@@ -13,6 +13,7 @@ from screener_data.database.engine import connect
 from screener_data.ingest import LoadResult, load, replay
 from screener_data.quality import check
 from screener_data.read import coverage, metrics, panel, prices, rejects, sessions, status
+from screener_data.screens import screen, screens
 
 __all__ = [
     "LoadResult",
@@ -30,6 +31,8 @@ __all__ = [
     "rejects",
     "replay",
     "rotation",
+    "screen",
+    "screens",
     "sessions",
     "status",
 ]

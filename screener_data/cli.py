@@ -24,6 +24,8 @@ from screener_data.database.engine import connect, database_url, embedded_server
 from screener_data.database.reader import READER, request, set_up_reader
 from screener_data.errors import DatabaseError, ScreenerError, UsageError
 from screener_data.loaders import SOURCES
+from screener_data.screens import screen as screened
+from screener_data.screens import screens
 
 __all__ = ["app"]
 
@@ -169,6 +171,37 @@ def check(as_json: AsJson = False) -> None:
         _say(f"{len(findings)} checks, {len(found)} with findings, {sum(f.failed for f in found)} of them errors")
     if any(finding.failed for finding in findings):
         raise typer.Exit(1)
+
+
+@app.command()
+def screen(
+    where: Annotated[
+        str | None, typer.Argument(metavar="CONDITION", help="A condition in quotes, or a ready screen's name.")
+    ] = None,
+    date: Annotated[
+        str | None, typer.Option(metavar="DAY", help="The session; else the last one that has metrics.")
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(metavar="A,B", help="What to show; else what the condition mentions.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many rows.")] = None,
+    ready_made: Annotated[bool, typer.Option("--list", help="Show the ready screens instead.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Find the equities for which a condition holds, strongest first, by what was known on the day.
+
+    Example: screener-data screen "stage == 2 and rs_rating >= 80 and close > ma_50 and not surveillance"
+    """
+    if ready_made:
+        _print(screens().to_dict("records"), as_json, None if as_json else ["name", "where", "source"])
+        return
+    if where is None:
+        raise UsageError("give a condition, or a ready screen's name; `screener-data screen --list` shows those")
+    names = None if columns is None else [name.strip() for name in columns.split(",")]
+    found = screened(where, date, columns=names)
+    shown = found.head(limit) if limit else found
+    _print(shown.astype("object").where(shown.notna(), None).to_dict("records"), as_json, shown.columns.tolist())
+    _say(f"{found.attrs['date']}: {len(found):,} of {found.attrs['asked']:,} equities")
 
 
 @app.command()

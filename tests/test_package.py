@@ -26,8 +26,9 @@ FACE = {
     *("connect", "load", "prices", "panel", "sessions", "calculate", "metrics"),
     *("LoadResult", "replay", "rejects", "status", "check", "coverage", "factors"),
     *("chart", "breadth", "rotation"),
+    *("screen", "screens"),
 }
-LATER = {"screen"}
+LATER: set[str] = set()
 
 
 def python(*words: str, code: int = 0, **options: Any) -> subprocess.CompletedProcess[str]:
