@@ -70,7 +70,7 @@ def _answers(address: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def page(chromium: Path) -> Iterator[Page]:
+def page(chromium: str) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         # tall, since JupyterLab leaves out what would have to be scrolled to
@@ -94,9 +94,9 @@ def test_05_explore_draws_in_jupyterlab_and_needs_no_network(lab: str, page: Pag
     assert page.locator(".jp-OutputArea-output table").count() >= 3
     assert set(asked) == {urlsplit(lab).netloc}
     if folder := os.environ.get("SCREENER_SCREENSHOTS"):
-        for number, output in enumerate(page.locator(".jp-Cell-outputWrapper").all()):
+        shown = [output for output in page.locator(".jp-OutputArea-output").all() if output.is_visible()]
+        for number, output in enumerate(shown):
             output.screenshot(path=Path(folder) / f"explore-{number}.png")
-        page.screenshot(path=Path(folder) / "explore.png", full_page=True)
 
 
 def _place(request: Request) -> str:
