@@ -92,7 +92,8 @@ _SOURCES = {
         "UNION ALL SELECT o.symbol, max(o.high * f.factor), min(o.low * f.factor) "
         "FROM unnest(CAST(:symbols AS text[]), CAST(:firsts AS date[]), CAST(:lasts AS date[]), "
         "CAST(:factors AS float8[])) AS f (symbol, first, last, factor) "
-        "JOIN ohlcv_daily o ON o.symbol = f.symbol AND o.date >= f.first AND o.date <= f.last GROUP BY o.symbol) y "
+        "JOIN ohlcv_daily o ON o.symbol = f.symbol AND o.date >= f.first AND o.date <= f.last "
+        "WHERE CAST(:candidates AS text[]) IS NULL OR f.symbol = ANY(:candidates) GROUP BY o.symbol) y "
         "ON y.symbol = b.symbol AND EXISTS (SELECT FROM ohlcv_daily p "
         "WHERE p.symbol = b.symbol AND p.date <= :year_ago)",
         "",
@@ -362,8 +363,8 @@ def screen(
     without a session (suggesting near ones), and where nothing is stored from which a column could be known.
 
     >>> import screener_data as sd
-    >>> sd.screen("close > ma_50 and not surveillance", date="2025-06-30").columns.tolist()
-    ['symbol', 'security_name', 'close', 'ma_50', 'surveillance']
+    >>> sd.screen("close > prev_close and not surveillance", date="2025-06-30").columns.tolist()
+    ['symbol', 'security_name', 'close', 'prev_close', 'surveillance']
     """
     condition = _condition(where)
     chosen = [columns] if isinstance(columns, str) else list(columns if columns is not None else condition.names)
