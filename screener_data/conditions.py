@@ -100,9 +100,16 @@ class Condition:
 
     def holds(self, columns: Columns, rows: int) -> _Bools:
         """Whether it is true, by row. `columns`: each name's array of so many rows, of its kind."""
+        return np.broadcast_to(np.asarray(self._answer(columns).yes, dtype=np.bool_), (rows,))
+
+    def can_hold(self, columns: Columns, rows: int) -> _Bools:
+        """Whether it is not false, by row: where it is, nothing that the unknown values could be would make it hold."""
+        return ~np.broadcast_to(np.asarray(self._answer(columns).no, dtype=np.bool_), (rows,))
+
+    def _answer(self, columns: Columns) -> _Truth:
         with np.errstate(all="ignore"):  # what is not finite is unknown
-            yes: _Bools = np.broadcast_to(np.asarray(self._whole.value(columns).yes, dtype=np.bool_), (rows,))
-        return yes
+            answer: _Truth = self._whole.value(columns)
+        return answer
 
     # --- reading
 

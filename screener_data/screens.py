@@ -10,9 +10,9 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from fractions import Fraction
 from itertools import groupby
-from operator import attrgetter, mul
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,8 @@ _DEAL_SESSIONS, _COUNT_SESSIONS = 20, 5
 #: Days of the 52 weeks, the screened session's included.
 _YEAR = 364
 _OF_YEAR = "ohlcv_daily, 52 weeks"
+_FEW = 0.3  # of the symbols: their bars are looked up one symbol after the other
+_ONE_DAY = dt.timedelta(days=1)
 
 
 # --- columns --------------------------------------------------------------------------------------------------------
@@ -78,18 +80,20 @@ _SOURCES = {
     "securities": _Source("", "", ""),
     "ohlcv_daily": _Source("", "", ""),
     "calculated_metrics": _Source(
-        "",  # always joined: the answer is sorted by rs_rating
+        "LEFT JOIN calculated_metrics m ON m.symbol = b.symbol AND m.date = b.date",
         "SELECT EXISTS (SELECT FROM calculated_metrics WHERE date = :day)",
         "no metrics of {day} are stored: run `screener-data metrics`",
     ),
     _OF_YEAR: _Source(
-        # first the extremes between two ex-dates, as published, then their products with the factor
-        "LEFT JOIN (SELECT symbol, max(high * factor) AS high, min(low * factor) AS low FROM ("
-        "SELECT o.symbol, coalesce(f.factor, 1) AS factor, max(o.high) AS high, min(o.low) AS low FROM ohlcv_daily o "
-        "LEFT JOIN unnest(CAST(:symbols AS text[]), CAST(:starts AS date[]), CAST(:ends AS date[]), "
-        "CAST(:factors AS float8[])) AS f (symbol, start, stop, factor) "
-        "ON f.symbol = o.symbol AND o.date >= f.start AND o.date < f.stop "
-        "WHERE o.date > :year_ago AND o.date <= :day GROUP BY 1, 2) AS parts GROUP BY symbol) y "
+        # without an ex-date in the year the plain extremes, else those of the parts between, each with its factor
+        "LEFT JOIN (SELECT symbol, max(high) AS high, min(low) AS low FROM ohlcv_daily "
+        "WHERE date > :year_ago AND date <= :day AND symbol <> ALL(CAST(:symbols AS text[])) "
+        "AND (CAST(:candidates AS text[]) IS NULL OR symbol = ANY(:candidates)) GROUP BY symbol "
+        "UNION ALL SELECT o.symbol, max(o.high * f.factor), min(o.low * f.factor) "
+        "FROM unnest(CAST(:symbols AS text[]), CAST(:firsts AS date[]), CAST(:lasts AS date[]), "
+        "CAST(:factors AS float8[])) AS f (symbol, first, last, factor) "
+        "JOIN ohlcv_daily o ON o.symbol = f.symbol AND o.date >= f.first AND o.date <= f.last "
+        "WHERE CAST(:candidates AS text[]) IS NULL OR f.symbol = ANY(:candidates) GROUP BY o.symbol) y "
         "ON y.symbol = b.symbol AND EXISTS (SELECT FROM ohlcv_daily p "
         "WHERE p.symbol = b.symbol AND p.date <= :year_ago)",
         "",
@@ -359,31 +363,39 @@ def screen(
     without a session (suggesting near ones), and where nothing is stored from which a column could be known.
 
     >>> import screener_data as sd
-    >>> sd.screen("close > ma_50 and not surveillance", date="2025-06-30").columns.tolist()
-    ['symbol', 'security_name', 'close', 'ma_50', 'surveillance']
+    >>> sd.screen("close > prev_close and not surveillance", date="2025-06-30").columns.tolist()
+    ['symbol', 'security_name', 'close', 'prev_close', 'surveillance']
     """
     condition = _condition(where)
     chosen = [columns] if isinstance(columns, str) else list(columns if columns is not None else condition.names)
     for name in chosen:
         require_known(name, list(COLUMNS), "column")
     shown = list(dict.fromkeys(["symbol", "security_name", *chosen]))
-    wanted = dict.fromkeys([*shown, *condition.names, "rs_rating"])
-    sources = {COLUMNS[name].source for name in [*shown, *condition.names]}
+    mentioned = dict.fromkeys([*shown, *condition.names])
+    names = list(dict.fromkeys([*mentioned, "rs_rating"]))
+    late = [name for name in names if COLUMNS[name].source == _OF_YEAR]
     engine = ready(engine)
-    with engine.connect() as connection:
+    with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:  # one state for all
         day = as_day(date) or _last_day(connection)
         _require_session(connection, day)
-        values = {"day": day, **_windows(connection, day, sources)}
-        _require_stored(connection, values, sources)
-        found = _fetched(connection, values, list(wanted), sources)
-    holds = condition.holds(found, len(found["symbol"]))
-    frame = pd.DataFrame({name: pd.Series(column, dtype=_DTYPES[_KINDS[name]]) for name, column in found.items()})
+        values = {"day": day, **_windows(connection, day, {COLUMNS[name].source for name in mentioned})}
+        _require_stored(connection, values, {COLUMNS[name].source for name in mentioned})
+        found = _fetched(connection, values, [name for name in names if name not in late])
+        rows = len(found["symbol"])
+        if late:  # a year of bars takes long to look through, so only of those that can still be in the answer
+            unknown = np.full(rows, np.nan)
+            possible = condition.can_hold(found | dict.fromkeys(late, unknown), rows)
+            values["candidates"] = found["symbol"][possible].tolist() if possible.mean() < _FEW else None
+            found |= _fetched(connection, values, late)
+    holds = condition.holds(found, rows)
+    frame = pd.DataFrame({name: pd.Series(found[name], dtype=_DTYPES[_KINDS[name]]) for name in names})
     frame = frame[holds].sort_values(["rs_rating", "symbol"], ascending=[False, True], ignore_index=True)[shown]
-    frame.attrs = {"date": day.isoformat(), "asked": len(holds)}
+    frame.attrs = {"date": day.isoformat(), "asked": rows}
     return frame
 
 
 _DTYPES: dict[Kind, Any] = {"number": "float64", "flag": "bool", "text": "str"}
+_SQL: dict[Kind, str] = {"number": "float8", "flag": "boolean", "text": "text"}
 _NUMPY: dict[Kind, Any] = {"number": np.float64, "flag": np.bool_, "text": object}
 
 
@@ -428,8 +440,7 @@ def _windows(connection: Connection, day: dt.date, sources: Iterable[str]) -> di
         values["listed"] = connection.execute(last, {"day": day}).scalar()
     if _OF_YEAR in sources:
         year_ago = day - dt.timedelta(days=_YEAR)
-        symbols, starts, ends, factors = _factors(connection, year_ago, day)
-        values |= {"year_ago": year_ago, "symbols": symbols, "starts": starts, "ends": ends, "factors": factors}
+        values |= {"year_ago": year_ago, **_factors(connection, year_ago, day)}
     return values
 
 
@@ -449,21 +460,24 @@ def _last_sessions(connection: Connection, day: dt.date, count: int) -> list[dt.
     return days
 
 
-def _factors(
-    connection: Connection, year_ago: dt.date, day: dt.date
-) -> tuple[list[str], list[dt.date], list[dt.date], list[float]]:
-    """What makes the year's prices comparable with the day's: by symbol, from, until (excluded), factor."""
+def _factors(connection: Connection, year_ago: dt.date, day: dt.date) -> dict[str, list[Any]]:
+    """What makes the year's prices comparable with the day's, of symbols with ex-dates in it: one factor per part."""
     acted = text("SELECT DISTINCT symbol FROM corporate_actions WHERE ex_date > :year_ago AND ex_date <= :day")
     symbols = connection.execute(acted, {"year_ago": year_ago, "day": day}).scalars().all()
     steps = [step for step in days_of_actions(connection, symbols) if year_ago < step.ex_date <= day]
-    rows = []
+    parts: dict[str, list[Any]] = {"symbols": [], "firsts": [], "lasts": [], "factors": []}
     for symbol, group in groupby(steps, key=attrgetter("symbol")):
-        start, each = year_ago, list(group)
-        for place, step in enumerate(each):
-            rows.append((symbol, start, step.ex_date, float(reduce(mul, (later.price for later in each[place:])))))
-            start = step.ex_date
-    columns = ([row[n] for row in rows] for n in range(4))
-    return tuple(columns)  # type: ignore[return-value]
+        last, factor = day, Fraction(1)
+        for step in reversed([*group]):  # from the day backwards: each ex-date multiplies what lies before it
+            _append(parts, symbol, step.ex_date, last, float(factor))
+            last, factor = step.ex_date - _ONE_DAY, factor * step.price
+        _append(parts, symbol, year_ago + _ONE_DAY, last, float(factor))
+    return parts
+
+
+def _append(lists: dict[str, list[Any]], *values: Any) -> None:
+    for each, value in zip(lists.values(), values, strict=True):
+        each.append(value)
 
 
 def _require_stored(connection: Connection, values: dict[str, Any], sources: Iterable[str]) -> None:
@@ -473,21 +487,14 @@ def _require_stored(connection: Connection, values: dict[str, Any], sources: Ite
             raise UsageError(asked.missing.format(day=values["day"]))
 
 
-def _fetched(
-    connection: Connection, values: dict[str, Any], names: Sequence[str], sources: Iterable[str]
-) -> dict[str, np.ndarray[Any, Any]]:
-    """The named columns of every equity with a bar on the day, each an array."""
+def _fetched(connection: Connection, values: dict[str, Any], names: Sequence[str]) -> dict[str, np.ndarray[Any, Any]]:
+    """The named columns of every equity with a bar on the day, each an array; always in the same order."""
     wanted = [COLUMNS[name] for name in names]
-    types = {"number": "float8", "flag": "boolean", "text": "text"}
-    selected = ", ".join(f"CAST({column.sql} AS {types[column.kind]})" for column in wanted)
-    joins = " ".join(_SOURCES[source].join for source in sorted(sources))
+    selected = ", ".join(f"CAST({column.sql} AS {_SQL[column.kind]})" for column in wanted)
+    joins = " ".join(_SOURCES[source].join for source in sorted({column.source for column in wanted}))
     measures = {column.name: list(column.measures) for column in wanted if column.measures}
     rows = connection.execute(
-        text(
-            f"SELECT {selected} FROM {_EQUITY_BARS} "
-            f"LEFT JOIN calculated_metrics m ON m.symbol = b.symbol AND m.date = b.date {joins} WHERE b.date = :day"
-        ),
-        values | measures,
+        text(f"SELECT {selected} FROM {_EQUITY_BARS} {joins} WHERE b.date = :day ORDER BY b.id"), values | measures
     ).all()
     cells = zip(*rows, strict=True)
     return {column.name: np.array(each, _NUMPY[column.kind]) for column, each in zip(wanted, cells, strict=True)}

@@ -156,7 +156,10 @@ def test_init_makes_the_tables_and_may_be_repeated(
     assert json.loads(cli("status", "--json").stdout)["tables"][0]["rows"] == 35
 
 
-@pytest.mark.parametrize("words", [["load", "{file}"], ["rejects"], ["replay"], ["status"], ["metrics"], ["check"]])
+@pytest.mark.parametrize(
+    "words",
+    [["load", "{file}"], ["rejects"], ["replay"], ["status"], ["metrics"], ["check"], ["screen", "trend_template"]],
+)
 def test_before_init_the_next_step_is_told(
     empty_url: URL, bars: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
 ) -> None:

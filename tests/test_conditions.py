@@ -141,6 +141,17 @@ def test_any_text_is_refused_or_answered_rightly(text: str) -> None:
     assert found == slowly(text)
 
 
+@given(conditions, st.sets(st.sampled_from(["close", "ma"])))
+def test_what_cannot_hold_does_not_whatever_the_unknown_is(text: str, hidden: set[str]) -> None:
+    condition = Condition(text, KINDS)
+    known = COLUMNS | dict.fromkeys(hidden, np.full(len(ROWS), np.nan))
+    can_hold = condition.can_hold(known, len(ROWS))
+    assert not (condition.holds(COLUMNS, len(ROWS)) & ~can_hold).any()
+    if not hidden & set(condition.names):
+        unknown = [answer(ast.parse(text, mode="eval"), row) is None for row in ROWS]
+        assert can_hold.tolist() == (condition.holds(COLUMNS, len(ROWS)) | np.array(unknown)).tolist()
+
+
 # --- what it means
 
 

@@ -50,6 +50,7 @@ UPDATE ohlcv_daily SET open = 98, high = 104, close = 100, volume = 5000, vwap =
     change_pct = 4.1667 WHERE symbol = 'CALM' AND date = '2025-06-30';
 -- SPLIT: 400 rupees before the ex-date are 80 of today
 UPDATE ohlcv_daily SET open = 400, high = 600, low = 300, close = 400 WHERE symbol = 'SPLIT' AND date < '2025-01-15';
+UPDATE ohlcv_daily SET high = 9000 WHERE symbol = 'SPLIT' AND date = '2024-07-01';
 INSERT INTO corporate_actions (symbol, ex_date, kind, shares_before, shares_after, purpose) VALUES
     ('SPLIT', '2025-01-15', 'split', 2, 10, 'planted'), ('SPLIT', '2025-07-02', 'bonus', 1, 2, 'later'),
     ('GONE', '2025-03-03', 'bonus', 1, 2, 'first'), ('GONE', '2025-05-05', 'split', 2, 10, 'second');
@@ -208,6 +209,15 @@ def test_nobody_is_an_answer_with_all_its_columns(planted: Engine) -> None:
 )
 def test_conditions_meet_the_stored(planted: Engine, where: str, right: list[str]) -> None:
     assert found(planted, where) == right
+
+
+@pytest.mark.parametrize("symbol", ["CALM", "SPLIT", "YOUNG", "GONE"])
+def test_a_year_looked_up_for_one_is_that_looked_through_for_all(planted: Engine, symbol: str) -> None:
+    year = [name for name, column in COLUMNS.items() if column.source == "ohlcv_daily, 52 weeks"]
+    everyone = sd.screen("pct_off_high >= 0 or close > 0", DAY, columns=year, engine=planted)
+    alone = sd.screen(f"symbol == '{symbol}' and (pct_off_high >= 0 or close > 0)", DAY, columns=year, engine=planted)
+    assert_frame_equal(alone, everyone[everyone["symbol"] == symbol].reset_index(drop=True))
+    assert found(planted, "close < 0 and pct_off_high >= 0") == []
 
 
 def test_without_a_date_it_is_the_last_session_that_has_metrics(planted: Engine) -> None:
