@@ -42,6 +42,7 @@ COMMANDS: dict[str, set[str]] = {
     "metrics": {"--from", "--to", "--benchmark", "--json"},
     "check": {"--json"},
     "run": {"notebook", "parameters"},
+    "export": {"notebook", "--output"},
     "reader-sql": set(),
     "url": set(),
     "psql": set(),
