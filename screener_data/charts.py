@@ -43,8 +43,9 @@ TEMPLATE = go.layout.Template(
         "font": {"color": _GREY, "family": "sans-serif"},
         "xaxis": _AXIS,
         "yaxis": _AXIS,
-        "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom"},
-        "margin": {"l": 60, "r": 30, "t": 110, "b": 40},
+        "title": {"x": 0.01},
+        "legend": {"orientation": "h", "y": -0.07, "yanchor": "top", "traceorder": "normal"},
+        "margin": {"l": 60, "r": 30, "t": 70, "b": 100},
         "hovermode": "x unified",
         "height": 640,
     }

@@ -52,6 +52,7 @@ __all__ = [
     "Validate",
     "check",
     "run",
+    "to_html",
 ]
 
 # --- parameters -----------------------------------------------------------------------------------------------------
@@ -263,6 +264,83 @@ def run(
 def check(notebook: str | Path, parameters: Mapping[str, str] | None = None) -> None:
     """Raises the UsageError that `run` would raise, before anything runs."""
     _prepared(notebook, parameters)
+
+
+# --- as a page ------------------------------------------------------------------------------------------------------
+
+_PLOTLY = "application/vnd.plotly.v1+json"
+_PAGE = "offline.html.j2"
+#: nbconvert's page without what it would fetch (formulas, diagrams, widgets), and a browser that is told to fetch
+#: nothing: a picture by its address in some cell stays away, and nobody learns who reads the report.
+_TEMPLATE = """{% extends "lab/index.html.j2" %}
+{% block html_head_js %}
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval';
+ style-src 'unsafe-inline'; img-src data: blob:; font-src data:">
+<script>{{ resources.plotly_js }}</script>
+{% endblock %}
+{% block jupyter_widgets %}{% endblock %}
+{% block html_head_js_mathjax %}{% endblock %}
+{% block html_head_js_mermaidjs %}{% endblock %}
+"""
+
+
+def to_html(path: str | Path, output: str | Path | None = None) -> Path:
+    """A notebook with its outputs as one page that needs no network; figures stay alive. The page's path.
+
+    `output`: where to; default: beside the notebook, with `.html`. It is replaced at once or not at all. Passwords in
+    addresses, and the values of secrets in the environment, are not in it. Raises UsageError where there is no
+    notebook, ConfigError where the page cannot be written.
+
+    >>> notebooks.to_html("runs/02_ingest_sample-20250701T031500Z.ipynb")  # doctest: +SKIP
+    PosixPath('runs/02_ingest_sample-20250701T031500Z.html')
+    """
+    from jinja2 import DictLoader  # here, since running a notebook needs none of them
+    from nbconvert import HTMLExporter
+    from plotly.offline import get_plotlyjs
+
+    source = Path(path).expanduser()
+    target = Path(output).expanduser() if output is not None else source.with_suffix(".html")
+    redact = _Redactor(_environment(settings().runs))
+    document = nbformat.from_dict(redact.all(_read(source)))  # type: ignore[no-untyped-call]
+    figures = _with_figures(document)
+    exporter = HTMLExporter(  # type: ignore[no-untyped-call]
+        extra_loaders=[DictLoader({_PAGE: _TEMPLATE})], template_file=_PAGE
+    )
+    resources = {"metadata": {"name": source.stem}, "plotly_js": get_plotlyjs() if figures else ""}
+    page, _ = exporter.from_notebook_node(document, resources)
+    partial = target.with_name(f".{target.stem}.partial-{os.getpid()}.html")
+    try:
+        partial.write_text(page, encoding="utf-8")
+        partial.replace(target)
+    except OSError as error:
+        raise ConfigError(f"the page cannot be written to {target}: {error.strerror}") from None
+    finally:
+        partial.unlink(missing_ok=True)
+    return target
+
+
+def _with_figures(document: Any) -> int:
+    """Put a drawing in each place where only JupyterLab would draw one. How many there are."""
+    from plotly.io import to_html
+
+    figures = [
+        output.data
+        for cell in document.cells
+        for output in cell.get("outputs", [])
+        if _PLOTLY in output.get("data", {})
+    ]
+    for data in figures:
+        figure = {part: data[_PLOTLY].get(part, {}) for part in ("data", "layout")}
+        drawn = to_html(
+            figure,
+            config={"responsive": True, "displaylogo": False},
+            include_plotlyjs=False,
+            full_html=False,
+            validate=False,
+        )
+        data.clear()
+        data["text/html"] = drawn
+    return len(figures)
 
 
 def _prepared(notebook: str | Path, parameters: Mapping[str, str] | None) -> tuple[Path, Any, dict[str, Any]]:

@@ -43,6 +43,7 @@ COMMANDS: dict[str, set[str]] = {
     "check": {"--json"},
     "screen": {"where", "--date", "--columns", "--limit", "--list", "--json"},
     "run": {"notebook", "parameters"},
+    "export": {"notebook", "--output"},
     "reader-sql": set(),
     "url": set(),
     "psql": set(),
