@@ -1,0 +1,434 @@
+"""What was read of prices and metrics, kept as Parquet files by calendar year, and never staler than the database.
+
+**When it is used.** For wide reads: more than 50 symbols (or all of them) over more than 100 days (or all of them).
+All else goes straight to the database, which answers one symbol's history or one day's market in milliseconds.
+`SCREENER_CACHE=off` switches it off.
+
+**Why it cannot be stale.** Each read first asks the database, in the very snapshot that it would read the rows in, for
+the *version* of every year: a digest of all that can have changed its rows. That is each load, or calculation, that
+stored rows of the year (its number and the moment it ended); each statement that wrote past them, which triggers note
+for the whole table, renames included; and the table's own definition, its triggers' included. Files are named by the
+version, so that those of another one are not found. Where the proof cannot be had (a trigger is missing or off, a
+child table, row security, no right to ask for the server's identity), there is no cache. Whoever sets
+`screener.loading` by hand, which tells the triggers that a load is under way, tells them a lie, and the cache too.
+
+**Where it is.** `<SCREENER_HOME>/cache/<system identifier>-<database oid>/<table>-<table oid>/<year>-<version>/`: a
+file `symbol` with each symbol's number of rows, in order, and one per column, `date` among them, of its rows by symbol
+and date. Everything in it may be deleted at any time. A file is written under another name and then renamed, and is
+read with its checksums: a damaged or foreign one is read anew from the database. Where nothing can be written, the
+answer is the same, and a line in the log says why.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from sqlalchemy import Connection, text
+
+from screener_data.config import settings
+from screener_data.database.bulk import rows_where
+
+__all__ = ["Rows", "cached_rows", "rows_of"]
+
+_Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
+_Ints: TypeAlias = np.ndarray[Any, np.dtype[np.int32]]
+
+_log = logging.getLogger(__name__)
+
+_FEW_SYMBOLS = 50
+_SHORT = dt.timedelta(days=100)
+_LAYOUT = 1  # of the files: those of another one are not found
+_THREADS = 2
+_EPOCH = dt.date(1970, 1, 1)
+_MARK = b"screener_data"  # under which a file says what it is
+_SYMBOL, _DATE = "symbol", "date"
+_KEY = {_SYMBOL: pa.dictionary(pa.int32(), pa.string()), _DATE: pa.date32()}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows by symbol and date: the symbols that have any, sorted; each row's place among them, its day, its figures."""
+
+    symbols: list[str]
+    codes: _Ints
+    days: _Ints  # since 1970
+    columns: dict[str, _Floats]
+
+    def frame(self) -> pd.DataFrame:
+        """The rows as a table: symbol categorical, date datetime64[s], the others float64. Nothing is copied."""
+        categories = pd.Index(self.symbols, dtype="str")
+        dates = self.days.astype(np.int64)
+        dates *= 86_400
+        frame: dict[str, Any] = {
+            "symbol": pd.Categorical.from_codes(self.codes, categories=categories, validate=False),
+            "date": dates.view("datetime64[s]"),
+        }
+        return pd.DataFrame(frame | self.columns, copy=False)
+
+
+def rows_of(
+    connection: Connection, table: str, columns: Sequence[str], condition: str, values: Sequence[Any] = ()
+) -> Rows:
+    """The rows of a table that satisfy a condition, as they are in the database; `values` take the places of its %s."""
+    return _sorted(_found(connection, table, columns, condition, values), columns)
+
+
+def _found(
+    connection: Connection, table: str, columns: Sequence[str], condition: str, values: Sequence[Any] = ()
+) -> pa.Table:
+    numbers = {f'"{name}"': pa.float64() for name in columns}
+    return rows_where(connection, table, _KEY | numbers, condition, values)
+
+
+def _sorted(found: pa.Table, columns: Sequence[str]) -> Rows:
+    found = found.combine_chunks()
+    encoded = found[_SYMBOL].combine_chunks() if len(found) else pa.array([], _KEY[_SYMBOL])
+    names = np.array(encoded.dictionary.to_pylist(), dtype=object)
+    by_name = np.argsort(names)
+    rank = np.empty(len(names), np.int64)
+    rank[by_name] = np.arange(len(names))
+    codes = rank[encoded.indices.to_numpy()] if len(found) else np.empty(0, np.int64)
+    days = found[_DATE].cast(pa.int32()).to_numpy()
+    order = np.argsort((codes << 32) + days, kind="stable")
+    return Rows(
+        symbols=names[by_name].tolist(),
+        codes=codes[order].astype(np.int32),
+        days=days[order],
+        columns={name: found[f'"{name}"'].to_numpy()[order] for name in columns},
+    )
+
+
+def cached_rows(
+    connection: Connection,
+    table: str,
+    columns: Sequence[str],
+    symbols: Sequence[str] | None,
+    first: dt.date | None,
+    last: dt.date | None,
+) -> Rows | None:
+    """Rows of ohlcv_daily or calculated_metrics between two days, both included, as they are in the database now.
+
+    The connection's transaction is REPEATABLE READ, and so are the rows. None where the cache is of no use: the read
+    is not wide, or nothing proves what the files hold.
+    """
+    if not settings().cache or not _is_wide(symbols, first, last):
+        return None
+    versions = _versions(connection, table, first, last)
+    if versions is None:
+        return None
+    years = [_Year(table, year, version, folder) for year, (version, folder) in versions.items()]
+    figures = list(dict.fromkeys(columns))
+    while True:
+        _fill(connection, years, [_SYMBOL, _DATE, *figures])
+        try:
+            return _gathered(years, figures, symbols, first, last)
+        except _UnreadableError as error:
+            _log.info("%s is read anew from the database: %s", error.file, error)
+            error.year.distrust(error.name)
+
+
+def _is_wide(symbols: Sequence[str] | None, first: dt.date | None, last: dt.date | None) -> bool:
+    if symbols is not None and len(symbols) <= _FEW_SYMBOLS:
+        return False
+    return first is None or (last or dt.date.max) - first > _SHORT
+
+
+# --- versions -------------------------------------------------------------------------------------------------------
+
+# Loads that stored rows, or calculations: from which day to which (NULL: any), and what no other one is called.
+_CHANGES = {
+    "ohlcv_daily": "SELECT first_day, last_day, concat_ws(' ', id, finished_at) FROM load_files "
+    "WHERE target = 'ohlcv_daily' AND inserted + updated > 0",
+    "calculated_metrics": "SELECT CASE WHEN deleted = 0 THEN first_day END, last_day, concat_ws(' ', id, created_at) "
+    "FROM calculations WHERE inserted + updated + deleted > 0",
+}
+
+# A row of a catalogue that was altered has another xmin; statistics and VACUUM leave it as it is.
+_DEFINITION = """
+SELECT c.oid, d.oid AS database, c.relname AS name, concat_ws(' ', c.xmin,
+    (SELECT string_agg(concat_ws(' ', attnum, attname, xmin), ',' ORDER BY attnum)
+     FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0),
+    (SELECT string_agg(concat_ws(' ', tgname, tgenabled, xmin), ',' ORDER BY tgname)
+     FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal)) AS definition
+FROM pg_class c JOIN pg_database d ON d.datname = current_database()
+WHERE c.oid = to_regclass(:table) AND c.relkind = 'r' AND NOT c.relhassubclass AND NOT c.relrowsecurity
+    AND has_table_privilege(c.oid, 'SELECT') AND has_function_privilege('pg_control_system()', 'EXECUTE')
+    AND EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = c.relname || '_outside_writes'
+                AND t.tgenabled = 'A')
+"""
+
+_OF_YEARS = """
+WITH RECURSIVE begins (day) AS (
+    SELECT min(date) FROM {table} WHERE date >= :first
+    UNION ALL
+    SELECT (SELECT min(date) FROM {table} WHERE date >= make_date(extract(year FROM day)::integer + 1, 1, 1))
+    FROM begins WHERE day IS NOT NULL
+), changes (first_day, last_day, name) AS MATERIALIZED ({changes})
+SELECT (SELECT system_identifier FROM pg_control_system()),
+    (SELECT concat_ws(' ', count(*), sum(id), max(id), max(created_at)) FROM outside_writes WHERE table_name = :table),
+    extract(year FROM day)::integer AS year,
+    (SELECT md5(string_agg(name, ',' ORDER BY name)) FROM changes
+     WHERE coalesce(first_day < date_trunc('year', day) + interval '1 year'
+                    AND last_day >= date_trunc('year', day), true))
+FROM begins WHERE day <= :last ORDER BY year
+"""
+
+
+def _versions(
+    connection: Connection, table: str, first: dt.date | None, last: dt.date | None
+) -> dict[int, tuple[str, Path]] | None:
+    """The version and the folder of each year that has rows; None where there is no proof of what they hold."""
+    found = connection.execute(text(_DEFINITION), {"table": table}).one_or_none()
+    if found is None:
+        return None
+    years = connection.execute(
+        text(_OF_YEARS.format(table=table, changes=_CHANGES[table])),
+        {
+            "table": table,
+            "first": first.replace(month=1, day=1) if first else dt.date.min,
+            "last": last or dt.date.max,
+        },
+    ).all()
+    versions = {}
+    for server, outside_writes, year, changes in years:
+        parts = (_LAYOUT, server, found.database, found.oid, found.definition, outside_writes, year, changes)
+        version = hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
+        home = settings().home / "cache" / f"{server}-{found.database}" / f"{table}-{found.oid}"
+        versions[year] = version, home / f"{year}-{version}"
+    return versions
+
+
+def _remove_others(folders: set[Path]) -> None:
+    """Remove what nobody can find any more: other versions of these years, and tables of this name that are gone.
+
+    Whoever is reading them meanwhile reads on, or finds them gone and asks the database.
+    """
+    of_table = next(iter(folders)).parent
+    years = {folder.name.partition("-")[0] for folder in folders}
+    name = of_table.name.rpartition("-")[0]
+    old = [each for each in of_table.iterdir() if each not in folders and each.name.partition("-")[0] in years]
+    gone = [each for each in of_table.parent.glob(f"{name}-*") if each != of_table]
+    for folder in (*old, *gone):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+
+class _UnreadableError(Exception):
+    """A file of the cache cannot be used."""
+
+    def __init__(self, year: _Year, name: str, why: str) -> None:
+        super().__init__(why)
+        self.year, self.name, self.file = year, name, year.file(name)
+
+
+@dataclass
+class _Year:
+    """One year of a table: files, and in memory what could not be written."""
+
+    table: str
+    year: int
+    version: str
+    folder: Path
+    held: dict[str, pa.Table] = field(default_factory=dict)
+    distrusted: set[str] = field(default_factory=set)
+
+    def file(self, name: str) -> Path:
+        return self.folder / f"{name}.parquet"
+
+    def distrust(self, name: str) -> None:
+        """Take no more notice of what the file says."""
+        self.distrusted.add(name)
+
+    def missing(self, wanted: Sequence[str]) -> list[str]:
+        """What there is no file of, nor anything better."""
+        there = {name for name in wanted if name not in self.distrusted and self.file(name).is_file()}
+        return [name for name in wanted if name not in there and name not in self.held]
+
+    def found(self, connection: Connection, missing: Sequence[str]) -> pa.Table:
+        """The year's rows in the database."""
+        days = f"date BETWEEN '{self.year:04}-01-01' AND '{self.year:04}-12-31'"
+        return _found(connection, self.table, _figures(missing), days)
+
+    def keep(self, missing: Sequence[str], found: pa.Table) -> bool:
+        """Write what was missing, and hold what cannot be written; whether any of it was."""
+        rows = _sorted(found, _figures(missing))
+        columns: dict[str, Any] = {_DATE: pa.array(rows.days).cast(pa.date32()), **rows.columns}
+        wrote = False
+        for name in missing:
+            if name == _SYMBOL:
+                number = np.bincount(rows.codes, minlength=len(rows.symbols))
+                table = pa.table({_SYMBOL: pa.array(rows.symbols, pa.string()), "rows": number})
+            else:
+                table = pa.table({name: columns[name]})
+            table = table.replace_schema_metadata({_MARK: self.mark(name)})
+            written = self.write(name, table)
+            if not written or name in self.distrusted:  # a disk that gave back other bytes may do so again
+                self.held[name] = table
+            wrote = wrote or written
+        return wrote
+
+    def mark(self, name: str) -> str:
+        """What a file says that it is."""
+        return f"{self.version} {name}"
+
+    def write(self, name: str, table: pa.Table) -> bool:
+        """Make a file, all of it or none; whether it is there."""
+        temporary = None
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self.folder, prefix=f".{name}-", delete=False) as to:
+                temporary = to.name
+                pq.write_table(
+                    table,
+                    to,
+                    row_group_size=max(1, len(table)),
+                    compression="none",
+                    use_dictionary=False,
+                    write_statistics=False,
+                    write_page_checksum=True,
+                )
+            os.replace(temporary, self.file(name))
+        except OSError as error:
+            if temporary is not None:
+                Path(temporary).unlink(missing_ok=True)
+            _log.warning("nothing is cached in %s: %s", self.folder, error)
+            return False
+        return True
+
+    def read(self, name: str) -> pa.Table:
+        """What a file holds. Raises _UnreadableError where it is missing, damaged, or another one than it should be."""
+        if name in self.held:
+            return self.held[name]
+        try:
+            file = pq.ParquetFile(self.file(name), memory_map=True, page_checksum_verification=True)
+            with file:
+                if (file.schema_arrow.metadata or {}).get(_MARK) != self.mark(name).encode():
+                    raise _UnreadableError(self, name, "it is of another version")
+                return file.read(use_threads=False)
+        except (OSError, pa.ArrowException) as error:
+            raise _UnreadableError(self, name, str(error)) from error
+
+    def array(self, name: str, rows: int) -> np.ndarray[Any, Any]:
+        """A column of so many rows; days as numbers since 1970."""
+        column = self.read(name)[name]
+        if len(column) != rows:
+            raise _UnreadableError(self, name, f"it holds {len(column)} rows, not {rows}")
+        column = column.cast(pa.int32()) if name == _DATE else column
+        return column.to_numpy()  # type: ignore[no-any-return]
+
+
+def _figures(names: Sequence[str]) -> list[str]:
+    return [name for name in names if name not in _KEY]
+
+
+def _fill(connection: Connection, years: list[_Year], wanted: Sequence[str]) -> None:
+    """Read from the database what is missing; one year is written while the next is read."""
+    kept: list[Future[bool]] = []
+    with ThreadPoolExecutor(1) as writer:
+        for year in years:
+            if missing := year.missing(wanted):
+                found = year.found(connection, missing)
+                if kept:
+                    kept[-1].result()  # no more than one year waits
+                kept.append(writer.submit(year.keep, missing, found))
+                del found
+    if any(each.result() for each in kept):
+        _remove_others({year.folder for year in years})
+
+
+# --- years into one -------------------------------------------------------------------------------------------------
+
+
+def _gathered(
+    years: list[_Year],
+    columns: list[str],
+    symbols: Sequence[str] | None,
+    first: dt.date | None,
+    last: dt.date | None,
+) -> Rows:
+    """The years' rows by symbol and date. In each year a symbol's rows are one run, so that runs are copied, not rows."""
+    parts = [_part(year, first, last) for year in years]
+    asked = set(symbols) if symbols is not None else None
+    names = sorted(
+        {
+            name
+            for part in parts
+            for name, rows in zip(part.symbols, part.rows.tolist(), strict=True)
+            if rows and (asked is None or name in asked)
+        }
+    )
+    place = {name: code for code, name in enumerate(names)}
+    counts = np.zeros((len(names), len(parts)), np.int64)
+    starts = np.zeros_like(counts)
+    for number, part in enumerate(parts):
+        code = np.array([place.get(name, -1) for name in part.symbols], np.int64)
+        known = code >= 0
+        counts[code[known], number] = part.rows[known]
+        starts[code[known], number] = (np.cumsum(part.rows) - part.rows)[known]
+    at = np.flatnonzero(counts)
+    runs = list(
+        zip(
+            (at % max(1, len(parts))).tolist(),
+            starts.ravel()[at].tolist(),
+            (starts + counts).ravel()[at].tolist(),
+            strict=True,
+        )
+    )
+    totals = counts.sum(axis=1)
+
+    def gather(name: str) -> np.ndarray[Any, Any]:
+        pieces = [part.array(name) for part in parts]
+        out = np.empty(int(totals.sum()), np.int32 if name == _DATE else np.float64)
+        return np.concatenate([pieces[part][a:b] for part, a, b in runs], out=out) if runs else out
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        days, *figures = pool.map(gather, [_DATE, *columns])
+    return Rows(
+        symbols=names,
+        codes=np.repeat(np.arange(len(names), dtype=np.int32), totals),
+        days=days,
+        columns=dict(zip(columns, figures, strict=True)),
+    )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Of one year the rows between two days: each symbol's number of them, in order, and how to get a column."""
+
+    symbols: list[str]
+    rows: np.ndarray[Any, np.dtype[np.int64]]
+    array: Callable[[str], np.ndarray[Any, Any]]
+
+
+def _part(year: _Year, first: dt.date | None, last: dt.date | None) -> _Part:
+    table = year.read(_SYMBOL)
+    symbols, rows = table["symbol"].to_pylist(), table["rows"].to_numpy()
+    total = int(rows.sum())
+    whole = (first is None or first <= dt.date(year.year, 1, 1)) and (last is None or last >= dt.date(year.year, 12, 31))
+    if whole:
+        return _Part(symbols, rows, lambda name: year.array(name, total))
+    days = year.array(_DATE, total)
+    within = np.ones(total, bool)
+    if first is not None:
+        within &= days >= (first - _EPOCH).days
+    if last is not None:
+        within &= days <= (last - _EPOCH).days
+    code = np.repeat(np.arange(len(symbols)), rows)
+    rows = np.bincount(code[within], minlength=len(symbols))
+    return _Part(symbols, rows, lambda name: year.array(name, total)[within])
