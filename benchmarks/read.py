@@ -63,7 +63,11 @@ def fill(server: Server, symbols: int, sessions: int) -> str:
             closes = np.maximum((close * np.exp(moves)).astype(np.int64), 100)
             spread = rng.integers(0, 60, (4, *closes.shape))
             low = closes - spread[0]
-            prices = {"open": low + np.minimum(spread[2], spread[0] + spread[1]), "high": closes + spread[1], "low": low}
+            prices = {
+                "open": low + np.minimum(spread[2], spread[0] + spread[1]),
+                "high": closes + spread[1],
+                "low": low,
+            }
             copy_rows(
                 connection,
                 "ohlcv_daily",
@@ -244,7 +248,11 @@ def worker(name: str, url: str, compare: bool) -> None:
 
 
 def run(way: Way, url: str, home: Path, compare: bool) -> dict[str, Any]:
-    environment = {**os.environ, "SCREENER_HOME": str(home), "SCREENER_CACHE": "off" if way.name == "uncached" else "on"}
+    environment = {
+        **os.environ,
+        "SCREENER_HOME": str(home),
+        "SCREENER_CACHE": "off" if way.name == "uncached" else "on",
+    }
     command = [sys.executable, __file__, "--worker", way.name, "--url", url, *(["--compare"] if compare else [])]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:

@@ -24,7 +24,6 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import logging
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -246,6 +245,7 @@ class _Year:
     version: str
     folder: Path
     held: dict[str, pa.Table] = field(default_factory=dict)
+    refusal: OSError | None = None
     distrusted: set[str] = field(default_factory=set)
 
     def file(self, name: str) -> Path:
@@ -277,23 +277,25 @@ class _Year:
             else:
                 table = pa.table({name: columns[name]})
             table = table.replace_schema_metadata({_MARK: self.mark(name)})
-            written = self.write(name, table)
-            if not written or name in self.distrusted:  # a disk that gave back other bytes may do so again
+            if self.refusal is None:
+                try:
+                    self.write(name, table)
+                    wrote = True
+                except OSError as error:
+                    self.refusal = error
+            if self.refusal is not None or name in self.distrusted:  # a disk that gave back other bytes may do so again
                 self.held[name] = table
-            wrote = wrote or written
         return wrote
 
     def mark(self, name: str) -> str:
         """What a file says that it is."""
         return f"{self.version} {name}"
 
-    def write(self, name: str, table: pa.Table) -> bool:
-        """Make a file, all of it or none; whether it is there."""
-        temporary = None
-        try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self.folder, prefix=f".{name}-", delete=False) as to:
-                temporary = to.name
+    def write(self, name: str, table: pa.Table) -> None:
+        """Make a file, all of it or none."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=self.folder, prefix=f".{name}-", delete=False) as to:
+            try:
                 pq.write_table(
                     table,
                     to,
@@ -303,13 +305,11 @@ class _Year:
                     write_statistics=False,
                     write_page_checksum=True,
                 )
-            os.replace(temporary, self.file(name))
-        except OSError as error:
-            if temporary is not None:
-                Path(temporary).unlink(missing_ok=True)
-            _log.warning("nothing is cached in %s: %s", self.folder, error)
-            return False
-        return True
+                to.close()  # what the disk has no room for shows here at the latest
+                Path(to.name).replace(self.file(name))
+            except BaseException:
+                Path(to.name).unlink(missing_ok=True)
+                raise
 
     def read(self, name: str) -> pa.Table:
         """What a file holds. Raises _UnreadableError where it is missing, damaged, or another one than it should be."""
@@ -318,8 +318,9 @@ class _Year:
         try:
             file = pq.ParquetFile(self.file(name), memory_map=True, page_checksum_verification=True)
             with file:
-                if (file.schema_arrow.metadata or {}).get(_MARK) != self.mark(name).encode():
-                    raise _UnreadableError(self, name, "it is of another version")
+                schema = file.schema_arrow
+                if (schema.metadata or {}).get(_MARK) != self.mark(name).encode() or schema != _schema(name):
+                    raise _UnreadableError(self, name, "it is not what its name says")
                 return file.read(use_threads=False)
         except (OSError, pa.ArrowException) as error:
             raise _UnreadableError(self, name, str(error)) from error
@@ -331,6 +332,12 @@ class _Year:
             raise _UnreadableError(self, name, f"it holds {len(column)} rows, not {rows}")
         column = column.cast(pa.int32()) if name == _DATE else column
         return column.to_numpy()  # type: ignore[no-any-return]
+
+
+def _schema(name: str) -> pa.Schema:
+    if name == _SYMBOL:
+        return pa.schema({_SYMBOL: pa.string(), "rows": pa.int64()})
+    return pa.schema({name: pa.date32() if name == _DATE else pa.float64()})
 
 
 def _figures(names: Sequence[str]) -> list[str]:
@@ -350,6 +357,9 @@ def _fill(connection: Connection, years: list[_Year], wanted: Sequence[str]) -> 
                 del found
     if any(each.result() for each in kept):
         _remove_others({year.folder for year in years})
+    refused = next((year for year in years if year.refusal is not None), None)
+    if refused is not None:
+        _log.warning("what was read is not kept in %s: %s", refused.folder.parent, refused.refusal)
 
 
 # --- years into one -------------------------------------------------------------------------------------------------
@@ -374,37 +384,40 @@ def _gathered(
         }
     )
     place = {name: code for code, name in enumerate(names)}
+    codes = [np.array([place.get(name, -1) for name in part.symbols], np.int64) for part in parts]
     counts = np.zeros((len(names), len(parts)), np.int64)
-    starts = np.zeros_like(counts)
-    for number, part in enumerate(parts):
-        code = np.array([place.get(name, -1) for name in part.symbols], np.int64)
-        known = code >= 0
-        counts[code[known], number] = part.rows[known]
-        starts[code[known], number] = (np.cumsum(part.rows) - part.rows)[known]
-    at = np.flatnonzero(counts)
-    runs = list(
-        zip(
-            (at % max(1, len(parts))).tolist(),
-            starts.ravel()[at].tolist(),
-            (starts + counts).ravel()[at].tolist(),
-            strict=True,
-        )
-    )
-    totals = counts.sum(axis=1)
+    for number, (part, code) in enumerate(zip(parts, codes, strict=True)):
+        counts[code[code >= 0], number] = part.rows[code >= 0]
+    ends = np.cumsum(counts).reshape(counts.shape)
+    runs = [
+        _runs(part.rows, code, ends[:, number] - counts[:, number])
+        for number, (part, code) in enumerate(zip(parts, codes, strict=True))
+    ]
 
     def gather(name: str) -> np.ndarray[Any, Any]:
-        pieces = [part.array(name) for part in parts]
-        out = np.empty(int(totals.sum()), np.int32 if name == _DATE else np.float64)
-        return np.concatenate([pieces[part][a:b] for part, a, b in runs], out=out) if runs else out
+        out = np.empty(int(counts.sum()), np.int32 if name == _DATE else np.float64)
+        for part, of_part in zip(parts, runs, strict=True):  # one year of a column at a time is in memory twice
+            column = part.array(name)
+            for start, end, to in of_part:
+                out[to : to + end - start] = column[start:end]
+        return out
 
     with ThreadPoolExecutor(_THREADS) as pool:
-        days, *figures = pool.map(gather, [_DATE, *columns])
+        days, *gathered = pool.map(gather, [_DATE, *columns])
     return Rows(
         symbols=names,
-        codes=np.repeat(np.arange(len(names), dtype=np.int32), totals),
+        codes=np.repeat(np.arange(len(names), dtype=np.int32), counts.sum(axis=1)),
         days=days,
-        columns=dict(zip(columns, figures, strict=True)),
+        columns=dict(zip(columns, gathered, strict=True)),
     )
+
+
+def _runs(rows: np.ndarray[Any, Any], codes: np.ndarray[Any, Any], to: np.ndarray[Any, Any]) -> list[tuple[int, ...]]:
+    """Of one year's symbols that are asked for (code ≥ 0): where its rows begin and end, and where they go."""
+    ends = np.cumsum(rows)
+    asked = np.flatnonzero((codes >= 0) & (rows > 0))
+    places = (ends - rows)[asked], ends[asked], to[codes[asked]]
+    return list(zip(*(each.tolist() for each in places), strict=True))
 
 
 @dataclass(frozen=True)
@@ -420,7 +433,9 @@ def _part(year: _Year, first: dt.date | None, last: dt.date | None) -> _Part:
     table = year.read(_SYMBOL)
     symbols, rows = table["symbol"].to_pylist(), table["rows"].to_numpy()
     total = int(rows.sum())
-    whole = (first is None or first <= dt.date(year.year, 1, 1)) and (last is None or last >= dt.date(year.year, 12, 31))
+    whole = (first is None or first <= dt.date(year.year, 1, 1)) and (
+        last is None or last >= dt.date(year.year, 12, 31)
+    )
     if whole:
         return _Part(symbols, rows, lambda name: year.array(name, total))
     days = year.array(_DATE, total)

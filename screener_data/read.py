@@ -298,7 +298,9 @@ def _arrow(frame: pd.DataFrame) -> pa.Table:
         "symbol": pa.DictionaryArray.from_arrays(pa.array(symbol.codes.to_numpy(), pa.int32()), names),
         "date": pa.array(frame["date"].to_numpy().astype("datetime64[D]")),
     }
-    figures = {name: pa.array(frame[name].to_numpy(), from_pandas=True) for name in frame.columns if name not in columns}
+    figures = {
+        name: pa.array(frame[name].to_numpy(), from_pandas=True) for name in frame.columns if name not in columns
+    }
     return pa.table(columns | figures)
 
 
