@@ -296,6 +296,7 @@ def main() -> int:
     parser.add_argument("--symbols", type=int, help=f"default {FULL[0]:,}; another size misses no bar")
     parser.add_argument("--sessions", type=int, help=f"default {FULL[1]:,}; another size misses no bar")
     parser.add_argument("--turns", type=int, default=3, help="of each (default 3); those shown beside have one")
+    parser.add_argument("--only", action="append", default=[], help="only read_sql and this line (may be repeated)")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of the table")
     for hidden in ("--worker", "--url"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
@@ -309,7 +310,7 @@ def main() -> int:
     if symbols < 8 or sessions < 78 or options.turns < 1:
         parser.error("there must be 8 symbols, 78 sessions and a turn")
 
-    found = ways()
+    found = [way for way in ways() if not options.only or way.name in ("read_sql", *options.only)]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="screener-bench-")))
         folder.chmod(0o755)

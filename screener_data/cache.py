@@ -137,7 +137,7 @@ def cached_rows(
             return _gathered(years, figures, symbols, first, last)
         except _UnreadableError as error:
             _log.info("%s is read anew from the database: %s", error.file, error)
-            error.year.distrust(error.name)
+            error.year.is_distrusted = True
 
 
 def _is_wide(symbols: Sequence[str] | None, first: dt.date | None, last: dt.date | None) -> bool:
@@ -158,14 +158,16 @@ _CHANGES = {
 
 # A row of a catalogue that was altered has another xmin; statistics and VACUUM leave it as it is.
 _DEFINITION = """
-SELECT c.oid, d.oid AS database, c.relname AS name, concat_ws(' ', c.xmin,
+SELECT c.oid, d.oid AS database, concat_ws(' ', c.xmin,
     (SELECT string_agg(concat_ws(' ', attnum, attname, xmin), ',' ORDER BY attnum)
      FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0),
     (SELECT string_agg(concat_ws(' ', tgname, tgenabled, xmin), ',' ORDER BY tgname)
      FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal)) AS definition
 FROM pg_class c JOIN pg_database d ON d.datname = current_database()
 WHERE c.oid = to_regclass(:table) AND c.relkind = 'r' AND NOT c.relhassubclass AND NOT c.relrowsecurity
-    AND has_table_privilege(c.oid, 'SELECT') AND has_function_privilege('pg_control_system()', 'EXECUTE')
+    AND has_function_privilege('pg_control_system()', 'EXECUTE')
+    AND (SELECT bool_and(has_table_privilege(to_regclass(name), 'SELECT') IS TRUE)
+         FROM unnest(ARRAY[:table, 'load_files', 'calculations', 'outside_writes']) name)
     AND EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = c.relname || '_outside_writes'
                 AND t.tgenabled = 'A')
 """
@@ -217,11 +219,10 @@ def _remove_others(folders: set[Path]) -> None:
     Whoever is reading them meanwhile reads on, or finds them gone and asks the database.
     """
     of_table = next(iter(folders)).parent
-    years = {folder.name.partition("-")[0] for folder in folders}
-    name = of_table.name.rpartition("-")[0]
-    old = [each for each in of_table.iterdir() if each not in folders and each.name.partition("-")[0] in years]
-    gone = [each for each in of_table.parent.glob(f"{name}-*") if each != of_table]
-    for folder in (*old, *gone):
+    table = of_table.name.rpartition("-")[0]
+    old = [each for folder in folders for each in of_table.glob(f"{folder.name.partition('-')[0]}-*")]
+    gone = list(of_table.parent.glob(f"{table}-*"))
+    for folder in {*old, *gone} - {*folders, of_table}:
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -246,19 +247,21 @@ class _Year:
     folder: Path
     held: dict[str, pa.Table] = field(default_factory=dict)
     refusal: OSError | None = None
-    distrusted: set[str] = field(default_factory=set)
+    is_distrusted: bool = False  # one of the files was not what it should be: none of them is taken at its word
 
     def file(self, name: str) -> Path:
         return self.folder / f"{name}.parquet"
 
-    def distrust(self, name: str) -> None:
-        """Take no more notice of what the file says."""
-        self.distrusted.add(name)
-
     def missing(self, wanted: Sequence[str]) -> list[str]:
-        """What there is no file of, nor anything better."""
-        there = {name for name in wanted if name not in self.distrusted and self.file(name).is_file()}
-        return [name for name in wanted if name not in there and name not in self.held]
+        """What there is no good file of, and what is not held either."""
+        return [name for name in wanted if name not in self.held and (self.is_distrusted or not self.is_there(name))]
+
+    def is_there(self, name: str) -> bool:
+        """Whether there is a file of this name, in a folder that we may look into."""
+        try:
+            return self.file(name).is_file()
+        except OSError:
+            return False
 
     def found(self, connection: Connection, missing: Sequence[str]) -> pa.Table:
         """The year's rows in the database."""
@@ -283,7 +286,7 @@ class _Year:
                     wrote = True
                 except OSError as error:
                     self.refusal = error
-            if self.refusal is not None or name in self.distrusted:  # a disk that gave back other bytes may do so again
+            if self.refusal is not None or self.is_distrusted:  # a disk that gave back other bytes may do so again
                 self.held[name] = table
         return wrote
 
@@ -372,7 +375,7 @@ def _gathered(
     first: dt.date | None,
     last: dt.date | None,
 ) -> Rows:
-    """The years' rows by symbol and date. In each year a symbol's rows are one run, so that runs are copied, not rows."""
+    """The years' rows by symbol and date: in each year a symbol's rows are one run, and whole runs are copied."""
     parts = [_part(year, first, last) for year in years]
     asked = set(symbols) if symbols is not None else None
     names = sorted(

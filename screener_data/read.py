@@ -161,9 +161,10 @@ def metrics(
     `date`: one session; with `start` or `end` (both included) all sessions between; with none of them the last
     session that was computed. `symbols`: one name, several, or None (or "all") for every listed one. `columns`: of
     METRIC_COLUMNS, default all. Types: symbol categorical, date datetime64[s], the others float64, NaN while a history
-    is too short; `as_arrow`: a pyarrow.Table as `prices` gives it, null where NaN would stand. rs_rating and vcp_score 0 to 100; stage 1 to 4; atr and ma_* rupees, vol_20d_avg shares (all as of their
-    day, before any later split); atr_pct and vol_vs_avg_pct per cent; vars_value average true ranges. Raises UsageError
-    for both `date` and `start` or `end`, and, suggesting near names, for an unknown symbol or column.
+    is too short; `as_arrow`: a pyarrow.Table as `prices` gives it. rs_rating and vcp_score 0 to 100; stage 1 to 4; atr
+    and ma_* rupees, vol_20d_avg shares (all as of their day, before any later split); atr_pct and vol_vs_avg_pct per
+    cent; vars_value average true ranges. Raises UsageError for both `date` and `start` or `end`, and, suggesting near
+    names, for an unknown symbol or column.
 
     >>> import screener_data as sd
     >>> list(sd.metrics(columns=["stage", "atr"]))
@@ -204,19 +205,17 @@ def panel(
     """
     frame = prices(symbols, start, end, [column], adjusted=adjusted, engine=engine)
     symbol = frame["symbol"].cat
-    day = frame["date"].to_numpy().astype("datetime64[D]").astype(np.int64)
-    first = int(day.min(initial=0 if day.size == 0 else day[0]))
-    traded = np.zeros(int(day.max(initial=first)) - first + 1, bool)
-    day -= first
-    traded[day] = True
-    sessions = np.flatnonzero(traded) if day.size else np.empty(0, np.int64)
+    days = frame["date"].to_numpy().astype("datetime64[D]").astype(np.int64)
+    first, last = (days.min(), days.max()) if len(days) else (0, -1)
+    traded = np.zeros(last - first + 1, bool)
+    traded[days - first] = True
     place = np.cumsum(traded) - 1
-    # symbol by symbol, as the rows come and as pandas keeps a table's columns
-    cells = np.full((len(symbol.categories), len(sessions)), np.nan)
-    cells[symbol.codes.to_numpy(), place[day]] = frame[column].to_numpy()
+    # symbol by symbol, as the rows come, and as pandas keeps the columns of a table
+    cells = np.full((len(symbol.categories), int(traded.sum())), np.nan)
+    cells[symbol.codes.to_numpy(), place[days - first]] = frame[column].to_numpy()
     return pd.DataFrame(
         cells.T,
-        index=pd.DatetimeIndex((first + sessions).astype("datetime64[D]").astype("datetime64[s]"), name="date"),
+        index=pd.DatetimeIndex((first + np.flatnonzero(traded)).astype("datetime64[D]").astype("M8[s]"), name="date"),
         columns=pd.Index(symbol.categories.astype(str), name="symbol"),
         copy=False,
     )
@@ -298,10 +297,9 @@ def _arrow(frame: pd.DataFrame) -> pa.Table:
         "symbol": pa.DictionaryArray.from_arrays(pa.array(symbol.codes.to_numpy(), pa.int32()), names),
         "date": pa.array(frame["date"].to_numpy().astype("datetime64[D]")),
     }
-    figures = {
-        name: pa.array(frame[name].to_numpy(), from_pandas=True) for name in frame.columns if name not in columns
-    }
-    return pa.table(columns | figures)
+    for name in frame.columns.drop(list(columns)):
+        columns[name] = pa.array(frame[name].to_numpy(), from_pandas=True)
+    return pa.table(columns)
 
 
 # --- what was loaded ------------------------------------------------------------------------------------------------
