@@ -110,7 +110,8 @@ def desk(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mar
     found.securities(("OLDNAME", OLD), ("NA", ONE), ("ZZZ", TWO))
     found.run(
         "INSERT INTO ohlcv_daily (symbol, date, open, high, low, close, volume, change_pct) SELECT s, d, 100, 110, 90, "
-        "100 + ascii(s) % 10 + 0.07, CASE WHEN s = 'été' THEN NULL ELSE extract(doy FROM d) END, -0.1234 "
+        "extract(year FROM d) - 1922 + ascii(s) % 8 + 0.07, "
+        "CASE WHEN s = 'été' THEN NULL ELSE extract(doy FROM d) END, -0.1234 "
         f"FROM unnest(ARRAY{list(SYMBOLS)}) s, unnest(CAST(ARRAY{[str(day) for day in DAYS]} AS date[])) d "
         "WHERE (s, d) <> ('NA', '2023-03-07') ORDER BY d, s"
     )
@@ -287,8 +288,10 @@ def test_metrics_of_a_new_session(computed: Market) -> None:
 
 
 def test_metrics_that_lost_their_bar(computed: Market) -> None:
-    computed.run("DELETE FROM ohlcv_daily WHERE symbol = 'ZZZ' AND date >= '2023-12-31'")
-    sd.calculate(engine=computed.engine)
+    computed.run("DELETE FROM ohlcv_daily WHERE date BETWEEN '2023-07-01' AND '2023-12-31'")
+    done = sd.calculate("2023-07-01", engine=computed.engine)
+    assert done.deleted > 0
+    assert done.first_day == dt.date(2024, 1, 1)  # the stored rows say nothing of the deleted ones
     assert metrics(computed) == list(YEARS)
 
 
@@ -447,7 +450,7 @@ def _of_text(file: Path, other: Path) -> None:
 def test_a_damaged_or_foreign_file_is_read_anew(desk: Market, caplog: pytest.LogCaptureFixture) -> None:
     for name in ("close", "date"):
         for damage in (_cut, _empty, _flip_a_figure, _another_years, _too_short, _of_text):
-            file, other = sorted(path for path in desk.files() if path.name == f"{name}.parquet")[:2]
+            file, other = sorted(path for path in desk.files() if path.name == f"{name}.parquet")[::2]
             damage(file, other)
             with caplog.at_level(logging.INFO, logger="screener_data.cache"):
                 assert desk.again() == [YEARS[0]], damage
@@ -456,7 +459,7 @@ def test_a_damaged_or_foreign_file_is_read_anew(desk: Market, caplog: pytest.Log
 
 
 def test_symbols_of_another_year_are_found_out(desk: Market) -> None:
-    file, other = sorted(path for path in desk.files() if path.name == "symbol.parquet")[:2]
+    file, other = sorted(path for path in desk.files() if path.name == "symbol.parquet")[::2]
     shutil.copy(other, file)
     assert desk.again() == [YEARS[0]]
 
