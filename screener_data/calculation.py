@@ -116,6 +116,8 @@ def _calculate(
     started = time.monotonic()
     # no price, factor or name changes from here on: what is read now still holds when it is committed
     lock_tables(connection, [each for each in FORMATS if each.target in (OHLCVDaily, CorporateAction)])
+    # what is stored from here on is no outside write: `calculations` tells of it
+    connection.execute(text("SELECT set_config('screener.loading', 'on', true)"))
     basis = _basis(connection, benchmark)
     asked = first is not None or last is not None
     plan = _Plan(formulas.new_states(len(basis.ids)), store_from=first) if asked else _plan(connection, basis)

@@ -37,11 +37,12 @@ class Settings(BaseSettings):
     )
     home: Path = Field(
         default_factory=lambda: workspace() / ".screener",
-        description="Where the embedded database and downloads live.",
+        description="Where the embedded database, downloads and the cache live.",
     )
     runs: Path = Field(
         default_factory=lambda: workspace() / "runs", description="Where executed notebooks and reports land."
     )
+    cache: bool = Field(default=True, description="Whether wide reads are kept as files under `home`; see cache.py.")
 
     @field_validator("home", "runs")
     @classmethod

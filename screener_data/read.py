@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import pandas as pd
@@ -12,9 +12,9 @@ import psycopg2
 import pyarrow as pa
 from sqlalchemy import Connection, Engine, FromClause, text
 
-from screener_data.adjust import Multipliers, keys_of, multipliers
+from screener_data.adjust import Multipliers, multipliers
 from screener_data.arguments import Day, as_day, require_known
-from screener_data.database.bulk import rows_where
+from screener_data.cache import cached_rows, rows_of
 from screener_data.database.engine import ready, reason_of
 from screener_data.errors import DatabaseError, UsageError
 from screener_data.loaders.sources import require_source
@@ -37,6 +37,7 @@ METRIC_COLUMNS = _figures(CalculatedMetrics.__table__)
 _USUAL = ("open", "high", "low", "close", "volume")
 
 
+@overload
 def prices(
     symbols: Symbols = None,
     start: Day = None,
@@ -44,18 +45,51 @@ def prices(
     columns: str | Sequence[str] | None = None,
     *,
     adjusted: bool = False,
+    as_arrow: Literal[False] = False,
     engine: Engine | None = None,
-) -> pd.DataFrame:
+) -> pd.DataFrame: ...
+
+
+@overload
+def prices(
+    symbols: Symbols = None,
+    start: Day = None,
+    end: Day = None,
+    columns: str | Sequence[str] | None = None,
+    *,
+    adjusted: bool = False,
+    as_arrow: Literal[True],
+    engine: Engine | None = None,
+) -> pa.Table: ...
+
+
+def prices(
+    symbols: Symbols = None,
+    start: Day = None,
+    end: Day = None,
+    columns: str | Sequence[str] | None = None,
+    *,
+    adjusted: bool = False,
+    as_arrow: bool = False,
+    engine: Engine | None = None,
+) -> pd.DataFrame | pa.Table:
     """Daily prices, one row per symbol and session, sorted by both: as published, or `adjusted` for corporate actions.
 
     `symbols`: one name, several, or None (or "all") for every one; `start` and `end` are included. `columns`: of
-    PRICE_COLUMNS, default open, high, low, close, volume. Types: symbol categorical, date datetime64, the others
-    float64: rupees per share (indices: points), shares, per cent. Raises UsageError, which suggests near names, for
-    an unknown symbol or column.
+    PRICE_COLUMNS, default open, high, low, close, volume. Types: symbol categorical, date datetime64[s], the others
+    float64: rupees per share (indices: points), shares, per cent. `as_arrow`: a pyarrow.Table instead, symbol
+    dictionary<int32, string>, date date32, the others float64 with null for what is not there. Wide reads are kept as
+    files (`screener_data.cache`). Raises UsageError, which suggests near names, for an unknown symbol or column.
 
     Adjusted prices are in the shares of the last stored session (see `factors`): a day's prices, circuits and 52-week
     extremes are multiplied alike, its volume inversely, prev_close as the bar before it, and change_pct is computed
     anew. Bars that only Upstox gave were adjusted by Upstox already, up to the day on which they were fetched.
+
+    >>> import screener_data as sd
+    >>> list(sd.prices(columns="close"))
+    ['symbol', 'date', 'close']
+    >>> sd.prices(columns=["close", "volume"], as_arrow=True).column_names
+    ['symbol', 'date', 'close', 'volume']
     """
     engine = ready(engine)
     chosen = [columns] if isinstance(columns, str) else list(columns if columns is not None else _USUAL)
@@ -63,11 +97,13 @@ def prices(
         require_known(name, PRICE_COLUMNS, "column")
     read = [*chosen, *(name for name in _OF_A_CHANGE if adjusted and "change_pct" in chosen and name not in chosen)]
     wanted = _wanted(symbols)
-    with engine.connect() as connection:
+    with _snapshot(engine) as connection:
         if wanted is not None:
             _require_symbols(connection, wanted, "ohlcv_daily")
         frame = _rows(connection, "ohlcv_daily", read, wanted, as_day(start), as_day(end))
-        return _adjusted(frame, multipliers(connection, frame))[["symbol", "date", *chosen]] if adjusted else frame
+        if adjusted:
+            frame = _adjusted(frame, multipliers(connection, frame))[["symbol", "date", *chosen]]
+    return _arrow(frame) if as_arrow else frame
 
 
 #: What change_pct is computed from.
@@ -84,6 +120,7 @@ def _adjusted(frame: pd.DataFrame, by: Multipliers) -> pd.DataFrame:
     return frame
 
 
+@overload
 def metrics(
     date: Day = None,
     symbols: Symbols = None,
@@ -91,16 +128,47 @@ def metrics(
     end: Day = None,
     columns: str | Sequence[str] | None = None,
     *,
+    as_arrow: Literal[False] = False,
     engine: Engine | None = None,
-) -> pd.DataFrame:
+) -> pd.DataFrame: ...
+
+
+@overload
+def metrics(
+    date: Day = None,
+    symbols: Symbols = None,
+    start: Day = None,
+    end: Day = None,
+    columns: str | Sequence[str] | None = None,
+    *,
+    as_arrow: Literal[True],
+    engine: Engine | None = None,
+) -> pa.Table: ...
+
+
+def metrics(
+    date: Day = None,
+    symbols: Symbols = None,
+    start: Day = None,
+    end: Day = None,
+    columns: str | Sequence[str] | None = None,
+    *,
+    as_arrow: bool = False,
+    engine: Engine | None = None,
+) -> pd.DataFrame | pa.Table:
     """Computed metrics, one row per symbol and session, sorted by both. They are stored by `calculate`.
 
     `date`: one session; with `start` or `end` (both included) all sessions between; with none of them the last
     session that was computed. `symbols`: one name, several, or None (or "all") for every listed one. `columns`: of
-    METRIC_COLUMNS, default all. Types: symbol categorical, date datetime64, the others float64, NaN while a history is
-    too short: rs_rating and vcp_score 0 to 100; stage 1 to 4; atr and ma_* rupees, vol_20d_avg shares (all as of their
-    day, before any later split); atr_pct and vol_vs_avg_pct per cent; vars_value average true ranges. Raises UsageError
-    for both `date` and `start` or `end`, and, suggesting near names, for an unknown symbol or column.
+    METRIC_COLUMNS, default all. Types: symbol categorical, date datetime64[s], the others float64, NaN while a history
+    is too short; `as_arrow`: a pyarrow.Table as `prices` gives it. rs_rating and vcp_score 0 to 100; stage 1 to 4; atr
+    and ma_* rupees, vol_20d_avg shares (all as of their day, before any later split); atr_pct and vol_vs_avg_pct per
+    cent; vars_value average true ranges. Raises UsageError for both `date` and `start` or `end`, and, suggesting near
+    names, for an unknown symbol or column.
+
+    >>> import screener_data as sd
+    >>> list(sd.metrics(columns=["stage", "atr"]))
+    ['symbol', 'date', 'stage', 'atr']
     """
     day, first, last = as_day(date), as_day(start), as_day(end)
     if day is not None and (first is not None or last is not None):
@@ -110,13 +178,14 @@ def metrics(
         require_known(name, METRIC_COLUMNS, "column")
     wanted = _wanted(symbols)
     engine = ready(engine)
-    with engine.connect() as connection:
+    with _snapshot(engine) as connection:
         if wanted is not None:
             _require_symbols(connection, wanted, "securities")
         if first is None and last is None:
             day = day or connection.execute(text("SELECT max(date) FROM calculated_metrics")).scalar()
             first = last = day
-        return _rows(connection, "calculated_metrics", chosen, wanted, first, last)
+        frame = _rows(connection, "calculated_metrics", chosen, wanted, first, last)
+    return _arrow(frame) if as_arrow else frame
 
 
 def panel(
@@ -128,11 +197,28 @@ def panel(
     adjusted: bool = False,
     engine: Engine | None = None,
 ) -> pd.DataFrame:
-    """One column of `prices` as a matrix, sessions × symbols (float64, NaN where a symbol did not trade)."""
+    """One column of `prices` as a matrix, sessions × symbols (float64, NaN where a symbol did not trade).
+
+    >>> import screener_data as sd
+    >>> sd.panel("close").index.name
+    'date'
+    """
     frame = prices(symbols, start, end, [column], adjusted=adjusted, engine=engine)
-    wide = frame.pivot(index="date", columns="symbol", values=column)
-    wide.columns = pd.Index(wide.columns.astype(str), name="symbol")
-    return wide
+    symbol = frame["symbol"].cat
+    days = frame["date"].to_numpy().astype("datetime64[D]").astype(np.int64)
+    first, last = (days.min(), days.max()) if len(days) else (0, -1)
+    traded = np.zeros(last - first + 1, bool)
+    traded[days - first] = True
+    place = np.cumsum(traded) - 1
+    # symbol by symbol, as the rows come, and as pandas keeps the columns of a table
+    cells = np.full((len(symbol.categories), int(traded.sum())), np.nan)
+    cells[symbol.codes.to_numpy(), place[days - first]] = frame[column].to_numpy()
+    return pd.DataFrame(
+        cells.T,
+        index=pd.DatetimeIndex((first + np.flatnonzero(traded)).astype("datetime64[D]").astype("M8[s]"), name="date"),
+        columns=pd.Index(symbol.categories.astype(str), name="symbol"),
+        copy=False,
+    )
 
 
 def sessions(start: Day = None, end: Day = None, *, engine: Engine | None = None) -> pd.DatetimeIndex:
@@ -199,29 +285,31 @@ def _rows(
     wanted = [("symbol = ANY(%s)", symbols), ("date >= %s", first), ("date <= %s", last)]
     asked = [(condition, value) for condition, value in wanted if value is not None]
     condition = " AND ".join(condition for condition, _ in asked) or "true"
-    kinds = {"symbol": pa.dictionary(pa.int32(), pa.string()), "date": pa.date32()}
-    numbers = {f'"{name}"': pa.float64() for name in columns}
     try:
-        found = rows_where(connection, table, {**kinds, **numbers}, condition, [value for _, value in asked])
+        rows = cached_rows(connection, table, columns, symbols, first, last)
+        if rows is None:
+            rows = rows_of(connection, table, columns, condition, [value for _, value in asked])
     except psycopg2.Error as error:
         raise DatabaseError(f"the database refused: {reason_of(error)}") from error
-    found = found.combine_chunks()
-    encoded = found["symbol"].combine_chunks() if len(found) else pa.array([], kinds["symbol"])
-    names = np.array(encoded.dictionary.to_pylist(), dtype=object)
-    by_name = np.argsort(names)
-    rank = np.empty(len(names), np.int64)
-    rank[by_name] = np.arange(len(names))
-    codes = rank[encoded.indices.to_numpy()] if len(found) else np.empty(0, np.int64)
-    days = found["date"].to_numpy().astype("datetime64[D]")
-    order = np.argsort(keys_of(codes, days), kind="stable")
-    categories = pd.Index(names[by_name], dtype="str")
-    frame: dict[str, Any] = {
-        "symbol": pd.Categorical.from_codes(codes[order].astype(np.int32), categories=categories),
-        "date": days[order].astype("datetime64[s]"),
+    return rows.frame()
+
+
+def _snapshot(engine: Engine) -> Connection:
+    """A connection to which the database stands still: what is cached, read and adjusted by is of one moment."""
+    return engine.connect().execution_options(isolation_level="REPEATABLE READ")
+
+
+def _arrow(frame: pd.DataFrame) -> pa.Table:
+    """The same as an Arrow table; the figures are not copied."""
+    symbol = frame["symbol"].cat
+    names = pa.array(symbol.categories.to_numpy(dtype=object), pa.string())
+    columns = {
+        "symbol": pa.DictionaryArray.from_arrays(pa.array(symbol.codes.to_numpy(), pa.int32()), names),
+        "date": pa.array(frame["date"].to_numpy().astype("datetime64[D]")),
     }
-    for name, quoted in zip(columns, numbers, strict=True):
-        frame[name] = found[quoted].to_numpy()[order]
-    return pd.DataFrame(frame)
+    for name in frame.columns.drop(list(columns)):
+        columns[name] = pa.array(frame[name].to_numpy(), from_pandas=True)
+    return pa.table(columns)
 
 
 # --- what was loaded ------------------------------------------------------------------------------------------------

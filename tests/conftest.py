@@ -25,6 +25,9 @@ from screener_data.formulas import Bars
 # A shell without job control starts what it puts in the background with Ctrl-C ignored, and all children inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Each test has a database of its own, and each would leave files of its own behind; tests of the cache turn it on.
+os.environ["SCREENER_CACHE"] = "off"
+
 SHARED = Path(__file__).parents[2] / "shared" / "nse"
 ON_CI = os.environ.get("CI") == "true"
 

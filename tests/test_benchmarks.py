@@ -1,4 +1,4 @@
-"""The benchmark runs as it is, small, and finds a load that is fast and wrong. Its figures mean nothing here."""
+"""The benchmarks run as they are, small, and find what is fast and wrong. Its figures mean nothing here."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 LOAD = Path(__file__).resolve().parents[1] / "benchmarks" / "load.py"
 METRICS = LOAD.with_name("metrics.py")
+READ = LOAD.with_name("read.py")
 
 #: Python imports a module of this name by itself, in the processes that load, too.
 LIE = """
@@ -41,6 +42,20 @@ def lie(*words, **options):
     return columns
 
 formulas.compute = lie
+"""
+
+#: One price of a wide read, a little too high.
+WRONG_PRICE = """
+import screener_data
+
+prices = screener_data.prices
+
+def lie(*words, **options):
+    frame = prices(*words, **options)
+    frame.loc[len(frame) - 1, "close"] += 0.01
+    return frame
+
+screener_data.prices = lie
 """
 
 
@@ -86,4 +101,24 @@ def test_a_metric_that_is_fast_and_wrong_is_found_out(tmp_path: Path) -> None:
     done = bench("--symbols", 3, "--sessions", 300, "--pairs", 1, program=METRICS, PYTHONPATH=str(tmp_path))
     assert done.returncode == 2, done.stderr
     assert "WRONG: ma_10 of bar 9:" in done.stderr
+    assert done.stdout == ""
+
+
+def test_the_reading_benchmark_compares_the_rows_and_prints_its_table() -> None:
+    names = ["cold", "warm", "panel", "session"]
+    only = [word for name in names for word in ("--only", name)]
+    done = bench("--symbols", 60, "--sessions", 300, "--turns", 1, *only, program=READ)
+    assert done.returncode == 0, done.stderr
+    head, *rows, total = done.stdout.splitlines()
+    assert head.split() == ["who", "work", "seconds", "×", "read_sql", "peak", "MB", "bar", "met"]
+    assert [row.split()[0] for row in rows] == ["read_sql", *names]
+    assert total.startswith("18,000 bars")
+
+
+def test_prices_that_are_read_fast_and_wrong_are_found_out(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(WRONG_PRICE)
+    words = ("--symbols", 8, "--sessions", 100, "--turns", 1, "--only", "cold")
+    done = bench(*words, program=READ, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 2, done.stderr
+    assert "WRONG: cold read other rows than read_sql" in done.stderr
     assert done.stdout == ""

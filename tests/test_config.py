@@ -22,7 +22,7 @@ SECRET = f"postgresql://someone:{PASSWORD}@127.0.0.1:1/nowhere"
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that is no workspace yet, as the current one, and nothing set."""
-    for name in ("DATABASE_URL", "HOME", "RUNS"):
+    for name in ("DATABASE_URL", "HOME", "RUNS", "CACHE"):
         monkeypatch.delenv(f"SCREENER_{name}", raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -65,20 +65,23 @@ def test_each_name_has_a_docstring_and_a_home_in_the_package(name: str) -> None:
     assert shown.__module__.startswith("screener_data.")
 
 
+BOTH = "pd.DataFrame | pa.Table"
+
+
 @pytest.mark.parametrize(
     ("name", "positional", "by_name", "returns"),
     [
         ("connect", {"url": None}, {}, "Engine"),
         ("load", {"path": inspect.Parameter.empty, "source": None}, {"engine": None}, "list[LoadResult]"),
         ("replay", {"source": None}, {"engine": None}, "list[LoadResult]"),
-        ("prices", dict.fromkeys(("symbols", "start", "end", "columns")), {"adjusted": False}, "pd.DataFrame"),
+        ("prices", dict.fromkeys(("symbols", "start", "end", "columns")), {"adjusted": False, "as_arrow": False}, BOTH),
         (
             "panel",
             {"column": "close"} | dict.fromkeys(("symbols", "start", "end")),
             {"adjusted": False},
             "pd.DataFrame",
         ),
-        ("metrics", dict.fromkeys(("date", "symbols", "start", "end", "columns")), {"engine": None}, "pd.DataFrame"),
+        ("metrics", dict.fromkeys(("date", "symbols", "start", "end", "columns")), {"as_arrow": False}, BOTH),
         ("sessions", dict.fromkeys(("start", "end")), {}, "pd.DatetimeIndex"),
     ],
 )

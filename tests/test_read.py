@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from pandas.testing import assert_frame_equal
 from sqlalchemy import URL, Engine, create_engine, text
@@ -88,6 +89,27 @@ def test_prices_types_and_order(full: Engine) -> None:
     keys = list(zip(found["symbol"].astype(str), found["date"], strict=True))
     assert keys == sorted(set(keys))
     assert list(found.index) == list(range(len(found)))
+
+
+def test_prices_as_arrow(full: Engine) -> None:
+    found = sd.prices(columns=list(PRICE_COLUMNS), as_arrow=True, engine=full)
+    right = sd.prices(columns=list(PRICE_COLUMNS), engine=full)
+    assert found.schema == arrow_schema(PRICE_COLUMNS)
+    assert found["volume"].null_count == right["volume"].isna().sum() > 0  # of indices
+    back = found.to_pandas().astype({"date": right["date"].dtype})
+    assert_frame_equal(back, right, check_exact=True)
+    one = sd.prices("NAN", "2025-06-26", "2025-06-27", "close", adjusted=True, as_arrow=True, engine=full)
+    assert one.to_pydict() == {
+        "symbol": ["NAN"] * 2,
+        "date": [dt.date(2025, 6, 26), dt.date(2025, 6, 27)],
+        "close": list(sd.prices("NAN", "2025-06-26", "2025-06-27", "close", adjusted=True, engine=full)["close"]),
+    }
+    assert sd.prices([], as_arrow=True, engine=full).schema == arrow_schema(USUAL)
+
+
+def arrow_schema(columns: Sequence[str]) -> pa.Schema:
+    kinds = {"symbol": pa.dictionary(pa.int32(), pa.string()), "date": pa.date32()}
+    return pa.schema(kinds | dict.fromkeys(columns, pa.float64()))
 
 
 @pytest.mark.parametrize(
@@ -201,6 +223,15 @@ def test_metrics_types_and_order(computed: Engine) -> None:
     assert {str(found[name].dtype) for name in METRIC_COLUMNS} == {"float64"}
     keys = list(zip(found["symbol"].astype(str), found["date"], strict=True))
     assert keys == sorted(set(keys))
+
+
+def test_metrics_as_arrow(computed: Engine) -> None:
+    found = sd.metrics(start="2025-06-01", as_arrow=True, engine=computed)
+    right = sd.metrics(start="2025-06-01", engine=computed)
+    assert found.schema == arrow_schema(METRIC_COLUMNS)
+    assert found["ma_200"].null_count == len(right)
+    assert_frame_equal(found.to_pandas().astype(right.dtypes.to_dict()), right, check_exact=True)
+    assert sd.metrics("2025-06-28", as_arrow=True, engine=computed).schema == found.schema
 
 
 def test_metrics_of_one_session_by_default_the_last(computed: Engine) -> None:

@@ -11,6 +11,7 @@ import io
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -160,41 +161,49 @@ def rows_where(
     selected = f"SELECT {', '.join(columns)} FROM {table} WHERE "
     with closing(connection.connection.cursor()) as cursor:
         selected += cursor.mogrify(condition, values).decode() if values else condition
-    tables = _Tables(columns)
-    _copy(connection, f"COPY ({selected}) TO STDOUT WITH (FORMAT csv)", tables)
-    return tables.joined()
+    with ThreadPoolExecutor(1) as parser:
+        tables = _Tables(columns, parser)
+        _copy(connection, f"COPY ({selected}) TO STDOUT WITH (FORMAT csv)", tables)
+        return tables.joined()
 
 
 class _Tables:
-    """Takes the text of a COPY and makes tables of it as it comes: the text is never there as a whole."""
+    """Takes the text of a COPY and makes tables of it as it comes: the text is never there as a whole.
 
-    def __init__(self, columns: dict[str, pa.DataType]) -> None:
+    One piece is parsed while the server writes the next.
+    """
+
+    def __init__(self, columns: dict[str, pa.DataType], parser: Executor) -> None:
         self._columns = columns
+        self._parser = parser
         self._text = bytearray()
-        self._tables = [pa.table({name: pa.array([], kind) for name, kind in columns.items()})]
+        self._tables: list[Future[pa.Table]] = []
 
     def write(self, text: bytes) -> int:
         self._text += text
         if len(self._text) > _TEXT:
-            self._parse(self._text.rfind(b"\n") + 1)
+            end = self._text.rfind(b"\n") + 1
+            if self._tables:
+                self._tables[-1].result()  # no more than one piece waits
+            self._tables.append(self._parser.submit(self._parsed, bytes(self._text[:end])))
+            del self._text[:end]
         return len(text)
 
     def joined(self) -> pa.Table:
+        tables = [pa.table({name: pa.array([], kind) for name, kind in self._columns.items()})]
+        tables += [table.result() for table in self._tables]
         if self._text:
-            self._parse(len(self._text))
-        return pa.concat_tables(self._tables).unify_dictionaries()
+            tables.append(self._parsed(bytes(self._text)))
+        return pa.concat_tables(tables).unify_dictionaries()
 
-    def _parse(self, end: int) -> None:
-        self._tables.append(
-            arrow_csv.read_csv(
-                pa.BufferReader(bytes(self._text[:end])),
-                arrow_csv.ReadOptions(column_names=list(self._columns), use_threads=False),
-                convert_options=arrow_csv.ConvertOptions(
-                    column_types=self._columns, null_values=[""], strings_can_be_null=False
-                ),
-            )
+    def _parsed(self, text: bytes) -> pa.Table:
+        return arrow_csv.read_csv(
+            pa.BufferReader(text),
+            arrow_csv.ReadOptions(column_names=list(self._columns), use_threads=False),
+            convert_options=arrow_csv.ConvertOptions(
+                column_types=self._columns, null_values=[""], strings_can_be_null=False
+            ),
         )
-        del self._text[:end]
 
 
 @contextmanager

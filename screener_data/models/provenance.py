@@ -91,9 +91,9 @@ class LoadFile(Base):
 
 
 class OutsideWrite(Base):
-    """One row is one statement that wrote past the loader to a table that loads compare with. Key: id.
+    """One row is one statement that wrote past the loader, or `calculate`, to a table that is compared with or cached.
 
-    Source: triggers, see the third migration.
+    Source: triggers, see the third and the eighth migration. Key: id.
 
     While there is no new one, and no later load changed the same days, a file of known bytes need not be loaded again.
     """
