@@ -1,8 +1,4 @@
-"""Figures: one security's chart, the market's breadth, the rotation of its sectors, and the tables that they draw.
-
->>> import screener_data as sd
->>> sd.chart("NEWNAME", start="2025-01-01").show()  # doctest: +SKIP
-"""
+"""Figures: one security's chart, the market's breadth, the rotation of its sectors, and the tables that they draw."""
 
 from __future__ import annotations
 
@@ -92,8 +88,8 @@ def chart(
     they or deals are missing, the rest is drawn. Raises UsageError for an unknown symbol, suggesting near names, and
     where there are no bars between the days.
 
-    >>> figure = sd.chart("NEWNAME", start="2025-05-01")  # doctest: +SKIP
-    >>> figure.data[0].type  # doctest: +SKIP
+    >>> import screener_data as sd
+    >>> sd.chart("NEWNAME", start="2025-05-01").data[0].type
     'candlestick'
     """
     engine = ready(engine)
@@ -248,7 +244,7 @@ def breadth_table(start: Day = None, end: Day = None, *, engine: Engine | None =
     taken out; where no previous close is stored, neither. Raises UsageError for a wrong day.
 
     >>> from screener_data.charts import breadth_table
-    >>> list(breadth_table())[:2]  # doctest: +SKIP
+    >>> list(breadth_table())[:2]
     ['stage_1', 'stage_2']
     """
     engine = ready(engine)
@@ -303,7 +299,8 @@ def breadth(start: Day = None, end: Day = None, *, engine: Engine | None = None)
     It draws `charts.breadth_table`, which says what is counted; `start` and `end` are included. Raises UsageError for a
     wrong day, and where there are no sessions between the days.
 
-    >>> len(sd.breadth(start="2025-05-01").data)  # doctest: +SKIP
+    >>> import screener_data as sd
+    >>> len(sd.breadth(start="2025-05-01").data)
     8
     """
     table = breadth_table(start, end, engine=engine)
@@ -363,7 +360,7 @@ def rotation_table(date: Day = None, weeks: int = 8, *, engine: Engine | None = 
     means of small shares run high (Blume and Stambaugh, 1983). Raises UsageError for a wrong day or `weeks` below 1.
 
     >>> from screener_data.charts import rotation_table
-    >>> list(rotation_table())  # doctest: +SKIP
+    >>> list(rotation_table())
     ['sector', 'date', 'strength', 'momentum']
     """
     return _rotation(date, weeks, engine)[0]
@@ -452,7 +449,8 @@ def rotation(date: Day = None, weeks: int = 8, *, engine: Engine | None = None) 
     lagging, improving. Raises UsageError for a wrong day or `weeks` below 1, and where there are no points: it takes 13
     weeks of prices, and the classification (source nse_industry).
 
-    >>> sd.rotation(weeks=4).layout.xaxis.title.text  # doctest: +SKIP
+    >>> import screener_data as sd
+    >>> sd.rotation(weeks=4).layout.xaxis.title.text
     'relative strength'
     """
     table, against = _rotation(date, weeks, engine)

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import URL
 
 import screener_data as sd
+from screener_data import charts
 
 #: What needs no example: a type that the functions return.
 TYPES = {"LoadResult"}
@@ -21,10 +22,14 @@ def here(year: Path, year_url: URL, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCREENER_DATABASE_URL", year_url.render_as_string(hide_password=False))
 
 
-@pytest.mark.parametrize("name", sorted(set(sd.__all__) - TYPES))
+PUBLIC = {name: getattr(sd, name) for name in sd.__all__ if name not in TYPES}
+PUBLIC |= {"breadth_table": charts.breadth_table, "rotation_table": charts.rotation_table}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
 def test_the_example_of_each_public_function_is_true(name: str) -> None:
     finder, runner = doctest.DocTestFinder(recurse=False), doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
-    examples = [test for test in finder.find(getattr(sd, name), name, globs={}) if test.examples]
+    examples = [test for test in finder.find(PUBLIC[name], name, globs={}) if test.examples]
     assert examples, f"sd.{name} has no example"
     talk: list[str] = []
     for example in examples:

@@ -45,7 +45,8 @@ def connect(url: str | URL | None = None, *, read_only: bool = False) -> Engine:
     the same user becomes the role `screener_reader`; where there is none, a warning says that only the transactions
     guard. Raises DatabaseError (not reached, wrong password, too old) and ConfigError (not an address of PostgreSQL).
 
-    >>> sd.connect().dialect.name  # doctest: +SKIP
+    >>> import screener_data as sd
+    >>> sd.connect().dialect.name
     'postgresql'
     """
     if not read_only:
