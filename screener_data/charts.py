@@ -173,19 +173,23 @@ def _draw_metrics(figure: Any, symbol: str, scale: pd.Series[float], engine: Eng
     runs = (stages != stages.shift()).cumsum()
     places = pd.DataFrame({"run": runs.to_numpy(), "stage": stages.to_numpy(), "place": np.arange(len(stages))})
     bands = places.dropna().groupby("run").agg(stage=("stage", "first"), first=("place", "min"), last=("place", "max"))
-    for stage, first, last in bands.astype("int64").itertuples(index=False):
-        word, colour = _STAGES[stage]
-        figure.add_vrect(
-            x0=first - 0.5,
-            x1=last + 0.5,
-            fillcolor=colour,
-            opacity=0.12,
-            line_width=0,
-            layer="below",
-            name=f"stage {stage}, {word}",
-            row=1,
-            col=1,
-        )
+    figure.layout.shapes = [  # all at once: each call of add_vrect looks at all before it
+        {
+            "type": "rect",
+            "xref": "x",
+            "yref": "y domain",
+            "x0": first - 0.5,
+            "x1": last + 0.5,
+            "y0": 0,
+            "y1": 1,
+            "fillcolor": _STAGES[stage][1],
+            "opacity": 0.12,
+            "line": {"width": 0},
+            "layer": "below",
+            "name": f"stage {stage}, {_STAGES[stage][0]}",
+        }
+        for stage, first, last in bands.astype("int64").itertuples(index=False)
+    ]
     for stage, (word, colour) in _STAGES.items():  # a band has no legend of its own
         if (stages == stage).any():
             square = {"symbol": "square", "size": 12, "color": colour, "opacity": 0.4}
@@ -256,7 +260,11 @@ def breadth_table(start: Day = None, end: Day = None, *, engine: Engine | None =
         by = multipliers(connection, bars)
     codes = bars["symbol"].cat.codes.to_numpy()
     counts = is_equity[codes] if len(bars) else np.empty(0, bool)
-    days, place = np.unique(bars["date"].to_numpy(), return_inverse=True)
+    dates = bars["date"].to_numpy().astype("datetime64[D]")
+    since = (dates - dates.min()).astype(np.int64) if len(bars) else np.empty(0, np.int64)
+    is_session = np.bincount(since) > 0  # by calendar day: faster than to sort as many dates as there are bars
+    days = np.flatnonzero(is_session) + (dates.min() if len(bars) else np.datetime64("1970-01-01"))
+    place = (np.cumsum(is_session) - 1)[since]
 
     def number(chosen: Any) -> Any:
         return np.bincount(place[chosen & counts], minlength=len(days)).astype(np.float64)
@@ -272,7 +280,7 @@ def breadth_table(start: Day = None, end: Day = None, *, engine: Engine | None =
     shares = {name: 100 * table[name] / np.where(of[name] > 0, of[name], np.nan) for name in table}
     # half a unit of the last digit: what adjusting adds is no change
     moves = {"advances": number(change > 0.005 * by.price), "declines": number(change < -0.005 * by.price)}
-    return pd.DataFrame(shares | moves, index=pd.DatetimeIndex(days, name="date"))
+    return pd.DataFrame(shares | moves, index=pd.DatetimeIndex(days.astype("datetime64[s]"), name="date"))
 
 
 def _beside(bars: pd.DataFrame, engine: Engine) -> dict[str, Any]:

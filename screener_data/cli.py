@@ -235,7 +235,7 @@ def run(
 @app.command()
 def export(
     notebook: Annotated[Path, typer.Argument(metavar="RUN.ipynb", help="An executed notebook, as `run` prints it.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to; else beside it, as .html.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Where to; else beside it, as .html.")] = None,
 ) -> None:
     """Make one HTML page of an executed notebook that needs no network, and print its path."""
     from screener_data import notebooks  # here, since papermill takes long to import

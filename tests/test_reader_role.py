@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import io
-import subprocess
-import sys
-from pathlib import Path
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import URL, Engine, create_engine, text
@@ -20,7 +19,6 @@ from screener_data.database.reader import READER, request, set_up_reader
 from screener_data.errors import ConfigError, DatabaseError
 from screener_data.models import Base
 
-ROOT = Path(__file__).resolve().parents[1]
 #: The TCP server's user may make no role: what guards there is the read-only transaction.
 GUARDED_BY_TRANSACTIONS = "ignore:no role screener_reader:RuntimeWarning"
 pytestmark = pytest.mark.filterwarnings(GUARDED_BY_TRANSACTIONS)
@@ -127,7 +125,7 @@ def test_downgrade_and_upgrade_work_with_the_reader(engine: Engine) -> None:
             assert connection.execute(text("SELECT count(*) FROM securities")).scalar() == 0
 
 
-def test_four_at_once_in_two_databases(servers: dict[str, URL], engine: Engine, empty_url: URL, server: str) -> None:
+def test_six_at_once_in_two_databases(engine: Engine, empty_url: URL, server: str) -> None:
     if server != "embedded":
         pytest.skip("this server's user may make no role")
     with engine.begin() as connection:  # roles are the server's: take it away, from wherever it has rights
@@ -138,27 +136,18 @@ def test_four_at_once_in_two_databases(servers: dict[str, URL], engine: Engine, 
                     there.execute(text(f"DROP OWNED BY {READER}"))
             other.dispose()
         connection.execute(text(f"DROP ROLE IF EXISTS {READER}"))
-    program = (
-        "import sys; from sqlalchemy import create_engine; from screener_data.database.reader import set_up_reader; "
-        "engine = create_engine(sys.argv[1]); print('ready', flush=True); sys.stdin.readline(); "
-        "print(set_up_reader(engine, login=True))"
-    )
-    four = [
-        subprocess.Popen(
-            [sys.executable, "-c", program, url.render_as_string(hide_password=False)],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for url in (engine.url, empty_url) * 2
-    ]
-    for one in four:  # all are at the door before any goes through
-        assert one.stdout is not None
-        assert one.stdout.readline() == "ready\n"
-    said = [one.communicate("\n", timeout=60) for one in four]
-    assert {out for out, _ in said} == {"True\n"}, said
+    engines = [create_engine(url) for url in (engine.url, empty_url) * 3]
+    door = threading.Barrier(len(engines))
+
+    def set_up(one: Engine) -> bool:
+        with one.connect():  # all are connected before any goes on
+            door.wait(30)
+        return set_up_reader(one, login=True)
+
+    with ThreadPoolExecutor(len(engines)) as pool:
+        assert list(pool.map(set_up, engines)) == [True] * len(engines)
+    for one in engines:
+        one.dispose()
 
 
 # --- the embedded server's own address
