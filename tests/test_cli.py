@@ -187,15 +187,15 @@ def test_load_json_is_one_document_of_the_contract(engine: Engine, lists: Path, 
             assert result["error"] is None
     assert [(result["source"], result["status"], result["inserted"]) for result in results] == [
         ("nse_securities", "success", 24),
+        ("nse_securities", "failure", 0),
         ("nse_sme", "success", 5),
         ("nse_etfs", "success", 6),
         ("nse_corporate_actions", "success", 0),
         ("nse_indices", "success", 9),
         ("nse_market_cap", "partial", 29),
-        ("nse_securities", "failure", 0),
     ]
-    assert results[5]["reasons"] == {"footer": 3, "unknown_symbol": 1}
-    assert "a web page, not data" in results[6]["error"]
+    assert "a web page, not data" in results[1]["error"]
+    assert results[6]["reasons"] == {"footer": 3, "unknown_symbol": 1}
     assert rows(engine, "ingestion_logs") == 7
 
 
