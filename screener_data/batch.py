@@ -226,6 +226,8 @@ class Batch:
             self._stage = self._stage or _made_stage(self.connection, parsed)
             self._to_stage([(number, parsed, (parsed.columns, parsed.lines))])
             return
+        if not len(parsed.lines):  # all of them are rejected or skipped
+            return
         self._waiting.append((number, piece))
         if file.is_cut:
             self._keys.append(piece.hashes)

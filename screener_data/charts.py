@@ -43,17 +43,17 @@ TEMPLATE = go.layout.Template(
         "legend": {"orientation": "h", "y": -0.07, "yanchor": "top", "traceorder": "normal"},
         "margin": {"l": 60, "r": 30, "t": 70, "b": 100},
         "hovermode": "x unified",
-        "height": 640,
     }
 )
+_HEIGHT = 640  # pixels; said in each figure, since JupyterLab does not look for it in the template
 
 _STAGES = {1: ("basing", _GREY), 2: ("advancing", _GREEN), 3: ("topping", _ORANGE), 4: ("declining", _VERMILION)}
-_AVERAGES = {"ma_10": _SKY, "ma_20": _PURPLE, "ma_50": _ORANGE, "ma_200": _YELLOW}
+_AVERAGES = {"ma_10": _SKY, "ma_20": _PURPLE, "ma_50": _ORANGE, "ma_200": _GREY}
 
 
 def _titled(figure: Any, title: str, below: str, **layout: Any) -> Any:
     words = f"{html.escape(title)}<br><sub>{html.escape(below)}</sub>"
-    return figure.update_layout(template=TEMPLATE, title={"text": words}, **layout)
+    return figure.update_layout(template=TEMPLATE, title={"text": words}, **{"height": _HEIGHT} | layout)
 
 
 def _shown(day: Any) -> str:
@@ -142,7 +142,12 @@ def chart(
         _draw_metrics(figure, symbol, scale, engine)
     _draw_deals(figure, deals, scale)
     figure.update_xaxes(
-        type="category", categoryorder="array", categoryarray=days, nticks=12, rangeslider={"visible": False}
+        type="category",
+        categoryorder="array",
+        categoryarray=days,
+        nticks=8,
+        tickangle=0,
+        rangeslider={"visible": False},
     )
     figure.update_yaxes(title_text="₹" if name is None or name["listed"] else "points", row=1, col=1)
     figure.update_yaxes(title_text="volume", row=2, col=1)
@@ -334,7 +339,7 @@ def breadth(start: Day = None, end: Day = None, *, engine: Engine | None = None)
             hovertemplate="%{customdata:,.0f}",
         )
         figure.add_trace(bar, row=3, col=1)
-    figure.update_xaxes(type="category", categoryorder="array", categoryarray=days, nticks=12)
+    figure.update_xaxes(type="category", categoryorder="array", categoryarray=days, nticks=8, tickangle=0)
     figure.update_yaxes(title_text="% of equities", range=[0, 100], row=1, col=1)
     figure.update_yaxes(title_text="% above", range=[0, 100], row=2, col=1)
     figure.update_yaxes(title_text="equities", row=3, col=1)

@@ -162,6 +162,15 @@ def test_a_symbol_that_needs_quotes_is_staged(desk: Market, ways: list[str]) -> 
     assert desk.counts() == [(3, 0, 0, 3, 0, 0)]
 
 
+def test_a_file_of_which_nothing_passes_is_accounted_for_in_a_table_with_rows(desk: Market, ways: list[str]) -> None:
+    desk.write(1, bar("A", 1))
+    desk.load()
+    ways.clear()
+    desk.write(2, bar("A", 2, "x"), bar("B", 2, series="GS"))
+    assert desk.counts() == [(1, 0, 0, 1, 0, 0), (2, 0, 0, 0, 1, 1)]
+    assert ways == []
+
+
 def test_rows_that_stand_are_not_even_staged(desk: Market, ways: list[str]) -> None:
     desk.write(1, bar("A", 1), bar("B", 1))
     desk.load()
