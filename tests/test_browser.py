@@ -6,6 +6,7 @@ With SCREENER_SCREENSHOTS=FOLDER the parts of the notebook are kept there as pic
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -44,11 +45,16 @@ def lab(year_url: URL, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
         "HOME": str(place),
         **{f"JUPYTER{kind}_DIR": str(place / kind) for kind in ("_CONFIG", "_DATA", "_RUNTIME", "LAB_WORKSPACES")},
     }
+    shutil.copytree(ROOT / "notebooks", place / "notebooks")  # JupyterLab saves what it runs
+    shutil.copy(ROOT / "alembic.ini", place)  # it marks the workspace
     options = ["--no-browser", "--allow-root", f"--port={port}", "--ServerApp.port_retries=0"]
     options += ["--IdentityProvider.token=t0ken", "--LabApp.expose_app_in_browser=True"]
     command = [Path(sys.executable).with_name("screener-data"), "lab", *options]
     talk = place / "talk"
-    with talk.open("wb") as file, subprocess.Popen(command, stdout=file, stderr=file, env=environment, cwd=ROOT) as lab:
+    with (
+        talk.open("wb") as file,
+        subprocess.Popen(command, stdout=file, stderr=file, env=environment, cwd=place) as lab,
+    ):
         address = f"http://127.0.0.1:{port}"
         try:
             deadline = time.monotonic() + 60

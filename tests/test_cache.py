@@ -35,6 +35,12 @@ DAYS = [dt.date(year, month, day) for year in YEARS for month, day in ((1, 1), (
 SYMBOLS = ("NA", "OLDNAME", "ZZZ", "été")
 
 
+@pytest.fixture
+def server() -> str:
+    """The embedded one is enough: what is tested here asks every server the same."""
+    return "embedded"
+
+
 class Market:
     """A database with an invented market that files and hands change; its prices from the cache, and from itself."""
 

@@ -659,6 +659,7 @@ ODD = [
 ]  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")  # of the files, where one is told
 @settings(max_examples=400, deadline=None, derandomize=True)
 @given(st.integers(0, 2**32), st.booleans())
 def test_whatever_happens_to_a_file_it_is_refused_or_accounted_for(texts, seed, named):

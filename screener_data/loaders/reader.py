@@ -547,19 +547,23 @@ def _plain_numbers(cells: pa.Array, column: Column, digits: int | None) -> tuple
 
     None where that cannot be told from the characters alone: all would have to be looked at.
     """
-    _, ends, text = cells.buffers()
-    if text is None or cells.offset or cells.null_count == len(cells):
+    if cells.offset or cells.null_count == len(cells):
         return None
+    _, ends, text = cells.buffers()
+    ends = np.frombuffer(ends, np.int64)[1 : len(cells) + 1]
+    text = text.slice(0, int(ends[-1]))  # memory may reach further than the cells
     plain = b"0123456789" + (b"" if column.python is int else b".")
     rest = np.empty(0, np.int64)
     if text.to_pybytes().translate(None, plain):
         odd = np.flatnonzero(~np.isin(np.frombuffer(text, np.uint8), np.frombuffer(plain, np.uint8)))
-        rest = np.unique(np.searchsorted(np.frombuffer(ends, np.int64)[1 : len(cells) + 1], odd, side="right"))
+        rest = np.unique(np.searchsorted(ends, odd, side="right"))
         if len(rest) * _FEW > len(cells):
             return None
         looked_at = np.zeros(len(cells), bool)
         looked_at[rest] = True
         cells = pc.if_else(pa.array(looked_at), None, cells)
+        if cells.null_count == len(cells):
+            return None
     if pc.max(pc.binary_length(cells)).as_py() > _PLAIN_LENGTH:
         return None
     try:
