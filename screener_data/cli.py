@@ -21,7 +21,8 @@ from screener_data import ingest, quality, read
 from screener_data.config import settings, workspace
 from screener_data.database import migrate
 from screener_data.database.engine import connect, database_url, embedded_server, reason_of
-from screener_data.database.reader import READER, request, set_up_reader
+from screener_data.database.reader import READER, request
+from screener_data.database.setup import set_up
 from screener_data.errors import DatabaseError, ScreenerError, UsageError
 from screener_data.loaders import SOURCES
 from screener_data.screens import screen as screened
@@ -74,8 +75,7 @@ def init() -> None:
 
 def _initialised() -> Engine:
     engine = connect()
-    migrate.upgrade(engine)
-    if not set_up_reader(engine, login=embedded_server() is not None) and settings().reader_url is None:
+    if not set_up(engine) and settings().reader_url is None:
         _say(
             f"note: the user {engine.url.username} may not make the role {READER}, or not become it. To explore as one "
             "who can only read, ask the server's administrator for what `screener-data reader-sql` prints, then run "
