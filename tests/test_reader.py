@@ -553,6 +553,13 @@ def test_nse_is_shut_only_if_it_says_so(closed, opened, skipped):
     assert parse("holidays.json", f'{{"status":"success","data":[{entry}]}}'.encode()).skipped == skipped
 
 
+@pytest.mark.parametrize("row", [b"", ABC.encode()])
+def test_a_byte_order_mark_amid_a_file_is_a_character_as_any_other(row):
+    parsed = parse("EQUITY_L.csv", LIST.encode() + b"\n\xef\xbb\xbf" + row)
+    assert parsed.read == 1
+    assert [each.raw.encode() for each in parsed.rejected] == ([b"\xef\xbb\xbf"] if not row else [])
+
+
 @pytest.mark.parametrize(
     ("closed", "opened"), [("true", "[]"), ('"NSE"', "[]"), ('["NSE"]', "1"), ('["NSE"]', '{"a":1}')]
 )

@@ -106,7 +106,7 @@ class Block:
         data = self.data
         return not (
             b'"' in data
-            or data.startswith((b"\n", b"\r"))
+            or data.startswith((b"\n", b"\r", b"\xef\xbb\xbf"))  # Arrow would leave a byte order mark out
             or _follows(data, b"\n", b"\n")
             or (b"\r" in data and (_follows(data, b"\n", b"\r") or data.count(b"\r") != data.count(b"\r\n")))
         )
