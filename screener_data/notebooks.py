@@ -250,7 +250,7 @@ def run(
         )
         error = ""
     except PapermillExecutionError as failure:
-        error = redact(f"{failure.ename}: {failure.evalue}".strip().partition("\n")[0])
+        error = redact(_told(failure, partial).strip().partition("\n")[0])
     except (RuntimeError, TimeoutError) as failure:  # the kernel died, did not start or did not end
         reason = redact(str(failure).strip().partition("\n")[0])
         raise NotebookError(f"{path.stem}: {reason} What it did so far: {folder / stem}.failed.ipynb") from None
@@ -259,6 +259,15 @@ def run(
         output = folder / (f"{stem}.failed.ipynb" if error else f"{stem}.ipynb")
         partial.replace(output)
     return RunResult(path.stem, output, not error, time.monotonic() - started, error or None)
+
+
+def _told(failure: PapermillExecutionError, output: Path) -> str:
+    """What a cell failed of: its error, or, where IPython told that in a line on stderr alone, that line."""
+    if failure.evalue:
+        return f"{failure.ename}: {failure.evalue}"
+    failed = [cell for cell in _read(output).cells if cell.metadata.get("papermill", {}).get("status") == "failed"]
+    said = [each.text for cell in failed for each in cell.get("outputs", []) if each.get("name") == "stderr"]
+    return "".join(said) or failure.ename
 
 
 def check(notebook: str | Path, parameters: Mapping[str, str] | None = None) -> None:

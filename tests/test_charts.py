@@ -27,12 +27,6 @@ PASSWORD = "geheim-4711"
 DAYS = [dt.date(2025, 6, day) for day in (26, 27, 30)]  # a weekend lies between
 
 
-@pytest.fixture
-def server() -> str:
-    """The embedded one is enough: what is tested here asks every server the same."""
-    return "embedded"
-
-
 def insert(engine: Engine, table: str, rows: list[dict[str, Any]]) -> None:
     names = list(rows[0])
     with engine.begin() as connection:

@@ -551,6 +551,11 @@ def test_leaders_of_a_year_are_shown(engine: Engine, place: Path) -> None:
     assert "Nothing was missing" in shown(succeed("04"))
 
 
+def test_an_error_that_ipython_tells_on_stderr_alone_is_told(make: Make) -> None:
+    result = run(make("n = 1", "%load_ext screener_data", "%screen_sql DELETE FROM securities"))
+    assert result.error == "UsageError: DELETE is refused: only reading is allowed here (SELECT, WITH, VALUES, TABLE)"
+
+
 @on_the_embedded_server
 def test_a_fault_fails_the_validation_after_it_is_shown(engine: Engine, market: Path, place: Path) -> None:
     sd.load(market)
