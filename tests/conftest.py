@@ -232,6 +232,12 @@ def clone() -> Iterator[Callable[[URL], Engine]]:
         _drop(engine.url.set(database="postgres"), engine.url)
 
 
+@pytest.fixture(scope="session")
+def drop_database() -> Callable[[URL, URL], None]:
+    """Drops a database of a server, whoever may still be connected to it."""
+    return _drop
+
+
 def _create(server: URL, name: str, template: str | None = None) -> URL:
     _run(server, f'CREATE DATABASE "{name}"' + (f' TEMPLATE "{template}"' if template else ""))
     return server.set(database=name)

@@ -35,7 +35,9 @@ Contents = dict[Place, tuple[int, int]]  # how many rows, and the sum of their h
 
 
 @pytest.fixture
-def clone(servers: dict[str, URL], templates: dict[str, URL]) -> Iterator[Callable[[str], Engine]]:
+def clone(
+    servers: dict[str, URL], templates: dict[str, URL], drop_database: Callable[[URL, URL], None]
+) -> Iterator[Callable[[str], Engine]]:
     """Make an engine on a new, migrated database of a server."""
     made: list[tuple[str, Engine]] = []
 
@@ -48,7 +50,7 @@ def clone(servers: dict[str, URL], templates: dict[str, URL]) -> Iterator[Callab
     yield clone
     for server, engine in made:
         engine.dispose()
-        run(servers[server], f'DROP DATABASE "{engine.url.database}" WITH (FORCE)')
+        drop_database(servers[server], engine.url)
 
 
 def run(url: URL, statement: str) -> None:

@@ -452,10 +452,6 @@ def clone(server: URL, template: URL) -> Database:
     return Database(server.set(database=name))
 
 
-def drop(server: URL, database: Database) -> None:
-    Database(server).rows(f'DROP DATABASE IF EXISTS "{database.url.database}" WITH (FORCE)')
-
-
 def moments(number: int, random: Random) -> list[float]:
     """Random moments of a load's life (0 its start, 1 its end): one in each of so many equal parts, shuffled."""
     found = [(part + random.random()) / number for part in range(number)]
@@ -479,7 +475,11 @@ def market(tmp_path: Path, full: bool) -> Market:
 
 
 def test_a_load_killed_at_any_moment_leaves_each_file_whole_or_absent(
-    servers: dict[str, URL], templates: dict[str, URL], market: Market, full: bool
+    servers: dict[str, URL],
+    templates: dict[str, URL],
+    drop_database: Callable[[URL, URL], None],
+    market: Market,
+    full: bool,
 ) -> None:
     random, kills = Random(SEED), 50 if full else 5
     when = moments(kills, random)
@@ -525,12 +525,13 @@ def test_a_load_killed_at_any_moment_leaves_each_file_whole_or_absent(
             load([market.folder], database.url)
             course.check_end(database, f"seed {SEED}, chain {chain} ({server}, {beginning}), loaded again")
             outcome["loads marked as killed"] += len(course.killed)
-            drop(*made.pop())
+            server_url, database = made.pop()
+            drop_database(server_url, database.url)
             if not when:
                 break
     finally:
         for server_url, database in made:
-            drop(server_url, database)
+            drop_database(server_url, database.url)
     print(f"\nseed {SEED}: {kills} kills of the loading process: {dict(outcome)}")
     assert outcome["the load was over"] <= kills / 2, f"seed {SEED}: most kills came too late to tell: {outcome}"
 
