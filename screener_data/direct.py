@@ -2,7 +2,7 @@
 
 A row is plain where all that the database would say of it is certain beforehand: its numbers fit a 64-bit integer in
 units of the column's last place, they satisfy the table's CHECK constraints, its key stands once in the file, and its
-symbol needs no quotes and has no history of names. Every other row takes the way over the staging table, where the
+symbol has no history of names. Every other row takes the way over the staging table, where the
 database decides. Both ways store the same: tests/test_direct.py holds them against each other.
 """
 
@@ -20,9 +20,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import CheckConstraint, Connection, Integer, Numeric, String, Table
+from sqlalchemy import BigInteger, CheckConstraint, Connection, Integer, Numeric, String, Table
 
-from screener_data.database.bulk import NULL, Counts, copy_rows, decimals, stored_rows
+from screener_data.database.binary import copy_units
+from screener_data.database.bulk import NULL, Counts, stored_rows
 from screener_data.loaders import Parsed
 from screener_data.loaders.format import Format, Merge, Ratio
 
@@ -38,7 +39,6 @@ Cells: TypeAlias = tuple[dict[str, pa.Array], np.ndarray[Any, np.dtype[np.int32]
 _LARGEST = 1 << 46
 _NOT_A_TIE = 0.4
 _MIX = np.uint64(0x9E3779B97F4A7C15)
-_STRUCTURE = '[,"\r\n]'  # in a cell, they need quotes
 _TWO_PLACES = r"^[0-9]*\.?[0-9]{0,2}$"
 _COMPARISON = re.compile(r"(\w+) (>=|<=|<>|>|<|=) (\w+|'NaN')")
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
@@ -78,7 +78,7 @@ def may_go_directly(format: Format) -> bool:
         return False
     if any((format.explode, format.registers, format.known_symbol, format.outranked_if, format.from_name)):
         return False
-    numbers = all(isinstance(table.c[name].type, Numeric | Integer) for name in _numbers(format))
+    numbers = all(isinstance(table.c[name].type, Numeric | BigInteger) for name in _numbers(format))
     rules = all(isinstance(rule, Ratio) for rule in format.derived.values())
     return numbers and rules and _comparisons(table) is not None
 
@@ -140,8 +140,6 @@ def plain_rows(parsed: Parsed, *, hashed: bool = False) -> Plain:
             plain &= _OPERATORS[compare](one, other) | (one == NULL) | (other == NULL)
     symbols = parsed.columns["symbol"].dictionary_encode()
     plain &= ~pd.Series(_key(_codes(symbols), days)).duplicated(keep=False).to_numpy()
-    if (quoted := pc.match_substring_regex(symbols.dictionary, _STRUCTURE).to_numpy(zero_copy_only=False)).any():
-        plain &= ~quoted[_codes(symbols)]
     return Plain(parsed, days, numbers, plain, _hashes(symbols, days) if hashed else None)
 
 
@@ -219,14 +217,14 @@ def compare_and_copy(
             same &= ~known | (_together(pieces, name) == theirs[name][place])
         fresh = plain & ~known
     if fresh.any():
-        columns = {name: _joined(pieces, name) for name in format.stored}
-        if not fresh.all():
-            chosen = pa.array(fresh)
-            columns = {name: column.filter(chosen) for name, column in columns.items()}
-        if stored and len(pieces) > 1:
-            columns = by_symbol(columns)
-        taken = copy_rows(connection, format.target.__tablename__, columns, bare=True)
-        assert taken == int(fresh.sum())  # noqa: S101 - COPY takes all rows or fails
+        rows = np.flatnonzero(fresh)
+        if stored and len(pieces) > 1:  # as the indexes have them: their pages are visited once
+            rows = rows[np.argsort(codes[rows], kind="stable")]
+        columns = {"date": np.concatenate([piece.days for piece in pieces])[rows]}
+        columns |= {name: _together(pieces, name)[rows] for name in _numbers(format)}
+        texts = pa.chunked_array([piece.parsed.columns["symbol"] for piece in pieces]).take(pa.array(rows))
+        taken = copy_units(connection, format.target.__table__, texts.combine_chunks(), columns)  # type: ignore[arg-type]
+        assert taken == len(rows)  # noqa: S101 - COPY takes all rows or fails
     done = []
     start = 0
     for piece in pieces:
@@ -250,14 +248,6 @@ def by_symbol(columns: dict[str, Any]) -> dict[str, Any]:
 
 def _together(pieces: list[Plain], name: str) -> _Ints:
     return np.concatenate([piece.numbers[name] for piece in pieces])
-
-
-def _joined(pieces: list[Plain], name: str) -> pa.ChunkedArray | pa.Array:
-    """A column as it goes to the server: the file's own text, or what was computed."""
-    format = pieces[0].parsed.format
-    if name in pieces[0].parsed.columns and name not in format.derived:
-        return pa.chunked_array([piece.parsed.columns[name] for piece in pieces])
-    return decimals(_together(pieces, name), _scale(format, name))
 
 
 def _stored(

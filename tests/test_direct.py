@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import datetime as dt
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import CheckConstraint, Column, Engine, Integer, MetaData, Table, create_engine, text
+from psycopg2 import DataError
+from sqlalchemy import (
+    URL,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Date,
+    Engine,
+    Integer,
+    MetaData,
+    Numeric,
+    String,
+    Table,
+    create_engine,
+    text,
+)
+from sqlalchemy.pool import NullPool
 
 from screener_data import batch, direct, ingest
 from screener_data.batch import Batch
+from screener_data.database.binary import copy_units
+from screener_data.database.bulk import NULL, copy_rows
 from screener_data.ingest import LoadResult, load
 from screener_data.loaders import FORMATS, archives, files
 from screener_data.loaders.bhavcopy import CHANGE_PCT, FULL, UDIFF
@@ -76,13 +94,17 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
 def ways(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Which way each load took: the target of each COPY."""
     seen: list[str] = []
-    for module in (batch, direct):
-        original = module.copy_rows
-        monkeypatch.setattr(
-            module,
-            "copy_rows",
-            lambda c, table, columns, real=original, **how: [seen.append(table), real(c, table, columns, **how)][1],
-        )
+
+    def staged(connection: object, table: str, columns: object) -> int:
+        seen.append(table)
+        return copy_rows(connection, table, columns)
+
+    def direct_(connection: object, table: Table, symbols: object, columns: object) -> int:
+        seen.append(table.name)
+        return copy_units(connection, table, symbols, columns)
+
+    monkeypatch.setattr(batch, "copy_rows", staged)
+    monkeypatch.setattr(direct, "copy_units", direct_)
     return seen
 
 
@@ -153,11 +175,11 @@ def test_plain_rows_are_copied_and_only_the_others_are_staged(desk: Market, ways
     )
 
 
-def test_a_symbol_that_needs_quotes_is_staged(desk: Market, ways: list[str]) -> None:
+def test_a_symbol_that_needs_quotes_needs_no_stage(desk: Market, ways: list[str]) -> None:
     odd = ['"A,B"', '"say ""A"""', "M&M"]
     desk.write(1, *(bar(symbol, 1) for symbol in odd))
     assert desk.counts() == [(3, 3, 0, 0, 0, 0)]
-    assert ways == ["ohlcv_daily", "stage"]
+    assert ways == ["ohlcv_daily"]
     assert {row[0] for row in desk.stored()} == {"A,B", 'say "A"', "M&M"}
     assert desk.counts() == [(3, 0, 0, 3, 0, 0)]
 
@@ -205,26 +227,82 @@ def test_a_row_that_came_past_the_loader_in_the_meantime_costs_nothing(
     desk: Market, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """COPY meets the key of a row that was not there when it was compared: then the database decides, file by file."""
-    original = direct.copy_rows
 
-    def late(connection: object, table: str, columns: object, **how: bool) -> int:
-        if table == "ohlcv_daily":
-            other = create_engine(desk.engine.url)
-            with other.begin() as outside:
-                outside.execute(
-                    text(
-                        "INSERT INTO ohlcv_daily (symbol, date, open, high, low, close) "
-                        "VALUES ('A', '2025-01-02', 1, 1, 1, 1) ON CONFLICT DO NOTHING"
-                    )
+    def late(connection: object, table: Table, symbols: object, columns: object) -> int:
+        other = create_engine(desk.engine.url)
+        with other.begin() as outside:
+            outside.execute(
+                text(
+                    "INSERT INTO ohlcv_daily (symbol, date, open, high, low, close) "
+                    "VALUES ('A', '2025-01-02', 1, 1, 1, 1) ON CONFLICT DO NOTHING"
                 )
-            other.dispose()
-        return original(connection, table, columns, **how)
+            )
+        other.dispose()
+        return copy_units(connection, table, symbols, columns)
 
-    monkeypatch.setattr(direct, "copy_rows", late)
+    monkeypatch.setattr(direct, "copy_units", late)
     desk.write(1, bar("A", 1), bar("B", 1))
     desk.write(2, bar("A", 2), bar("B", 2))
     assert desk.counts() == [(2, 1, 1, 0, 0, 0), (2, 2, 0, 0, 0, 0)]
     assert len(desk.stored()) == 4
+
+
+# --- the binary format ----------------------------------------------------------------------------------------------
+
+_KINDS = {"price": Numeric(15, 2), "change": Numeric(8, 4), "wide": Numeric(18, 6), "whole": Numeric(12, 0)}
+_cells = {
+    "date": st.one_of(st.none(), st.integers(-100_000, 100_000)),  # the years 1696 to 2243
+    "volume": st.one_of(st.none(), st.integers(-(2**63) + 1, 2**63 - 1)),
+} | {
+    name: st.one_of(st.none(), st.integers(1 - 10**kind.precision, 10**kind.precision - 1))
+    for name, kind in _KINDS.items()
+}
+
+
+#: The least numbers that have one digit more, to the base of 10,000.
+_STEPS = [("A", dict.fromkeys(_cells, 0) | {"price": 100 * 10**n, "wide": 10**6 * 10**n}) for n in (4, 8)]
+
+
+@settings(max_examples=60)
+@example(rows=_STEPS[:1])
+@example(rows=_STEPS)
+@given(rows=st.lists(st.tuples(st.text(st.characters(exclude_categories=["Cs", "Cc"])), st.fixed_dictionaries(_cells))))
+def test_units_are_stored_as_they_are(module_url: URL, rows: list[tuple[str, dict[str, int | None]]]) -> None:
+    table = Table("t", MetaData(), Column("symbol", String), Column("date", Date), Column("volume", BigInteger))
+    for name, kind in _KINDS.items():
+        table.append_column(Column(name, kind))
+    columns = {
+        name: np.array([NULL if row[name] is None else row[name] for _, row in rows], np.int64) for name in _cells
+    }
+    symbols = pa.array([symbol for symbol, _ in rows], pa.large_string())
+    engine = create_engine(module_url, poolclass=NullPool)
+    with engine.connect() as connection:
+        table.create(connection)
+        connection.execute(text("ALTER TABLE t ADD place serial"))
+        assert copy_units(connection, table, symbols, columns) == len(rows)
+        stored = connection.execute(
+            text("SELECT symbol, date - DATE '1970-01-01', volume, price, change, wide, whole FROM t ORDER BY place")
+        ).all()
+        connection.rollback()
+    scales = dict(zip(_cells, [0, 0, *(kind.scale or 0 for kind in _KINDS.values())], strict=True))
+    exact = Context(prec=40)
+
+    def value(row: dict[str, int | None], name: str) -> Decimal | None:
+        units = row[name]
+        return None if units is None else exact.scaleb(Decimal(units), -scales[name])
+
+    assert [tuple(row) for row in stored] == [(symbol, *(value(row, name) for name in _cells)) for symbol, row in rows]
+
+
+def test_a_number_that_has_no_place_is_refused_and_not_cut(engine: Engine) -> None:
+    table = Table("t", MetaData(), Column("symbol", String), Column("price", Numeric(6, 2)), Column("few", Integer))
+    with engine.connect() as connection:
+        table.create(connection)
+        symbols = pa.array(["A"], pa.large_string())
+        with pytest.raises(TypeError, match="Integer"):
+            copy_units(connection, table, symbols, {"few": np.array([1])})
+        with pytest.raises(DataError, match="overflow"):
+            copy_units(connection, table, symbols, {"price": np.array([10**6])})
 
 
 # --- an empty table -------------------------------------------------------------------------------------------------

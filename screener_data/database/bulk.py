@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import os
 import re
+import socket
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import psycopg2
@@ -38,6 +40,7 @@ __all__ = [
     "insert_missing_copies",
     "merge_by_key",
     "rows_where",
+    "run_copy",
     "stored_rows",
 ]
 
@@ -48,6 +51,7 @@ _LOCK_PATIENCE = "50ms"
 _TEXT = 1 << 24  # bytes that are parsed at once
 _ROWS = 2_500  # that are written at once
 _MEMORY = "256MB"  # of the server, for a million rows to be merged
+_ON_ITS_WAY = 1 << 22  # bytes between us and the server; the system allows less, or more
 _FEW_DAYS = 400  # so many can be named one by one
 
 
@@ -76,12 +80,27 @@ def sql_name(kind: TypeEngine[Any]) -> str:
     return str(kind.compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
 
 
-def _copy(connection: Connection, statement: str, buffer: _Text | _Tables) -> int:
+class Readable(Protocol):
+    """What a COPY reads from."""
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes; none at the end."""
+
+
+class Writable(Protocol):
+    """What a COPY writes to."""
+
+    def write(self, text: bytes, /) -> int:
+        """Take some bytes."""
+
+
+def run_copy(connection: Connection, statement: str, buffer: Readable | Writable) -> int:
     """Run a COPY from or into memory; the rows that went through.
 
     Where a session ends in the middle, the driver meets two errors, the server's last word and the dead line: it
     prints the first one through sys.excepthook and raises the second. Here it prints nothing, and the first is raised.
     """
+    _widen(connection)
     cursor = connection.connection.cursor()
     last_words: list[psycopg2.Error] = []
     usual = sys.excepthook
@@ -105,20 +124,22 @@ def _copy(connection: Connection, statement: str, buffer: _Text | _Tables) -> in
         cursor.close()
 
 
-def copy_rows(connection: Connection, table: str, columns: dict[str, pa.Array], *, bare: bool = False) -> int:
-    """COPY columns into a table: null is NULL, an empty string is an empty string. The rows that it took.
+def _widen(connection: Connection) -> None:
+    """Let more than the usual 200 kB be on its way: while this process does other work, the server goes on."""
+    with socket.socket(fileno=os.dup(connection.connection.driver_connection.fileno())) as ours:  # type: ignore[union-attr]
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _ON_ITS_WAY)
 
-    `bare`: no cell is empty or holds a comma, a quote or a line end; without quotes the server reads a tenth faster.
-    """
+
+def copy_rows(connection: Connection, table: str, columns: dict[str, pa.Array]) -> int:
+    """COPY columns into a table: null is NULL, an empty string is an empty string. The rows that it took."""
     names = ", ".join(f'"{name}"' for name in columns)
-    return _copy(connection, f"COPY {table} ({names}) FROM STDIN WITH (FORMAT csv)", _Text(pa.table(columns), bare))
+    return run_copy(connection, f"COPY {table} ({names}) FROM STDIN WITH (FORMAT csv)", _Text(pa.table(columns)))
 
 
 class _Text:
     """A table as the text of a COPY, written as it is asked for: the server works on some rows while others follow."""
 
-    def __init__(self, table: pa.Table, bare: bool) -> None:
-        self._options = arrow_csv.WriteOptions(include_header=False, quoting_style="none" if bare else "needed")
+    def __init__(self, table: pa.Table) -> None:
         self._batches = iter(table.to_batches(max_chunksize=_ROWS))
         self._text = io.BytesIO()
 
@@ -129,7 +150,7 @@ class _Text:
             if batch is None:
                 return b""
             self._text = io.BytesIO()
-            arrow_csv.write_csv(batch, self._text, self._options)
+            arrow_csv.write_csv(batch, self._text, arrow_csv.WriteOptions(include_header=False))
             self._text.seek(0)
         return text
 
@@ -163,7 +184,7 @@ def rows_where(
         selected += cursor.mogrify(condition, values).decode() if values else condition
     with ThreadPoolExecutor(1) as parser:
         tables = _Tables(columns, parser)
-        _copy(connection, f"COPY ({selected}) TO STDOUT WITH (FORMAT csv)", tables)
+        run_copy(connection, f"COPY ({selected}) TO STDOUT WITH (FORMAT csv)", tables)
         return tables.joined()
 
 
