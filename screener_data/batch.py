@@ -244,7 +244,9 @@ class Batch:
             table = self._format.target.__tablename__
             self._is_filling = self._indexes.enter_context(indexes_built_last(self.connection, table))
         pieces = [piece for _, piece in waiting]
-        done = compare_and_copy(self.connection, pieces, renamed=self._renamed, stored=not self._is_empty)
+        done = compare_and_copy(
+            self.connection, pieces, renamed=self._renamed, stored=not self._is_empty, filling=self._is_filling
+        )
         for (number, _), (counts, _) in zip(waiting, done, strict=True):
             self.files[number].account.counts += counts
         self._to_stage([(number, piece.parsed, left) for (number, piece), (_, left) in zip(waiting, done, strict=True)])

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 from sqlalchemy import BigInteger, CheckConstraint, Connection, Integer, Numeric, String, Table
 
 from screener_data.database.binary import copy_units
-from screener_data.database.bulk import NULL, Counts, stored_rows
+from screener_data.database.bulk import NULL, Counts, stored_rows, taken_ids
 from screener_data.loaders import Parsed
 from screener_data.loaders.format import Format, Merge, Ratio
 
@@ -190,11 +190,12 @@ def _key(symbols: _Ints, days: _Ints) -> _Ints:
 
 
 def compare_and_copy(
-    connection: Connection, pieces: list[Plain], *, renamed: Collection[str], stored: bool
+    connection: Connection, pieces: list[Plain], *, renamed: Collection[str], stored: bool, filling: bool
 ) -> list[tuple[Counts, Cells]]:
     """Store the plain rows of pieces that share no key, and count what of them was there already.
 
     `renamed`: symbols whose rows are never plain. `stored`: the table may hold rows of these days; else it is empty.
+    `filling`: nobody else writes to it, within `indexes_built_last`.
     Returns, for each piece, its counts and what is left of it: rows that differ from the stored one, and rows that
     are not plain.
     """
@@ -222,6 +223,8 @@ def compare_and_copy(
             rows = rows[np.argsort(codes[rows], kind="stable")]
         columns = {"date": np.concatenate([piece.days for piece in pieces])[rows]}
         columns |= {name: _together(pieces, name)[rows] for name in _numbers(format)}
+        if filling:
+            columns["id"] = taken_ids(connection, format.target.__tablename__, len(rows))
         texts = pa.chunked_array([piece.parsed.columns["symbol"] for piece in pieces]).take(pa.array(rows))
         taken = copy_units(connection, format.target.__table__, texts.combine_chunks(), columns)  # type: ignore[arg-type]
         assert taken == len(rows)  # noqa: S101 - COPY takes all rows or fails

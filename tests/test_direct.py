@@ -342,6 +342,9 @@ def test_an_empty_table_is_filled_before_its_indexes_are_built(desk: Market, fil
     assert len(desk.stored()) == 36
     assert desk.counts() == [(10, 0, 0, 9, 1, 0)] * 4
     assert filling[1:] == [False]
+    desk.write(4, bar("A", 4))
+    desk.load()
+    assert [id for (id,) in desk.ask("SELECT id FROM ohlcv_daily ORDER BY 1")] == list(range(1, 38))
 
 
 def test_a_load_does_not_wait_for_a_reader_of_the_empty_table(desk: Market, filling: list[bool]) -> None:
