@@ -192,12 +192,13 @@ def _settled(
         lock_tables(connection, [format_named(name) for name in formats])
         if not all(is_last_log(connection, log) for log in {each.last_log for each in known.values() if each}):
             known = dict(known_files(connection, list(known), source))  # what was loaded since may have touched them
-        loads = {planned: each for planned in group if (each := known.get(planned.stamp or "")) and each.proved}
-        if loads:
+        pairs = [(planned, known.get(planned.stamp or "")) for planned in group]
+        proved = [(planned.member.label, each) for planned, each in pairs if each and each.proved]
+        results: list[LoadResult] = []
+        if proved:
             elapsed = int((time.monotonic() - started) * 1000)
-            files = [planned.member.label for planned in loads]
-            results = settle_known(connection, list(loads.values()), files, elapsed)
-    return (results if loads else []), [planned for planned in group if planned not in loads]
+            results = settle_known(connection, [each for _, each in proved], [file for file, _ in proved], elapsed)
+    return results, [planned for planned, each in pairs if not (each and each.proved)]
 
 
 def _stored(

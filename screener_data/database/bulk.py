@@ -50,6 +50,7 @@ STAGE = "stage"
 NULL = np.iinfo(np.int64).min
 _LOCK_PATIENCE = "50ms"
 _TEXT = 1 << 24  # bytes that are parsed at once
+_BUFFER = 1 << 20
 _ROWS = 2_500  # that are written at once
 _MEMORY = "256MB"  # of the server, for a million rows to be merged
 _ON_ITS_WAY = 1 << 22  # bytes between us and the server; the system allows less, or more
@@ -185,11 +186,12 @@ def rows_where(
         selected += cursor.mogrify(condition, values).decode() if values else condition
     with ThreadPoolExecutor(1) as parser:
         tables = _Tables(columns, parser)
-        run_copy(connection, f"COPY ({selected}) TO STDOUT WITH (FORMAT csv)", tables)
+        with io.BufferedWriter(tables, _BUFFER) as buffer:  # each row is written by itself
+            run_copy(connection, f"COPY ({selected}) TO STDOUT WITH (FORMAT csv)", buffer)
         return tables.joined()
 
 
-class _Tables:
+class _Tables(io.RawIOBase):
     """Takes the text of a COPY and makes tables of it as it comes: the text is never there as a whole.
 
     One piece is parsed while the server writes the next.
@@ -201,7 +203,10 @@ class _Tables:
         self._text = bytearray()
         self._tables: list[Future[pa.Table]] = []
 
-    def write(self, text: bytes) -> int:
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: Any, /) -> int:
         self._text += text
         if len(self._text) > _TEXT:
             end = self._text.rfind(b"\n") + 1
@@ -209,7 +214,7 @@ class _Tables:
                 self._tables[-1].result()  # no more than one piece waits
             self._tables.append(self._parser.submit(self._parsed, bytes(self._text[:end])))
             del self._text[:end]
-        return len(text)
+        return memoryview(text).nbytes
 
     def joined(self) -> pa.Table:
         tables = [pa.table({name: pa.array([], kind) for name, kind in self._columns.items()})]

@@ -154,7 +154,7 @@ def files(path: Path) -> Iterator[Path]:
         ]
     # as paths compare, at a fraction of the time
     in_order = sorted(found, key=lambda name: name.split(os.sep))  # noqa: PTH206
-    yield from (file for file in map(Path, in_order) if file.is_file())
+    yield from (Path(name) for name in in_order if os.path.isfile(name))  # noqa: PTH113
 
 
 def members(path: Path) -> Iterator[Member]:
