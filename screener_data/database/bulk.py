@@ -49,7 +49,7 @@ STAGE = "stage"
 #: Stands for null among whole numbers of 64 bits.
 NULL = np.iinfo(np.int64).min
 _LOCK_PATIENCE = "50ms"
-_TEXT = 1 << 24  # bytes that are parsed at once
+_TEXT = 1 << 21  # bytes that are parsed at once
 _BUFFER = 1 << 20
 _ROWS = 2_500  # that are written at once
 _MEMORY = "256MB"  # of the server, for a million rows to be merged
