@@ -78,7 +78,8 @@ class Member:
                 archive = _archive(self.path)
                 with archive.open(archive.infolist()[self.inside]) as packed:
                     return _limited(packed, self.label, most)
-            with self.path.open("rb") as stream:
+            # without a buffer: what lies in one would be joined with the rest, for which all is copied
+            with self.path.open("rb", buffering=0) as stream:
                 # told by content: an error page is also saved under the name NSE.json.gz
                 if stream.read(2) == b"\x1f\x8b":
                     stream.seek(0)
