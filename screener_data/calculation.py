@@ -38,6 +38,7 @@ from screener_data.database.bulk import (
     merge_by_key,
     rows_where,
     sql_name,
+    taken_ids,
 )
 from screener_data.database.engine import ready, reason_of
 from screener_data.errors import DatabaseError, UsageError
@@ -405,10 +406,12 @@ def _store(connection: Connection, rows: _Rows, since: dt.date | None, until: dt
     with ExitStack() as stack:
         bar = stack.enter_context(_progress(len(rows.bars.securities.day), "store rows"))
         if not connection.execute(text(f"SELECT EXISTS (SELECT FROM {_TABLE.name} WHERE {within})"), limits).scalar():
-            stack.enter_context(indexes_built_last(connection, _TABLE.name))
+            filling = stack.enter_context(indexes_built_last(connection, _TABLE.name))
             for piece in rows.pieces(since):
-                counts += Counts(inserted=copy_rows(connection, _TABLE.name, piece))
-                bar.update(len(piece["date"]))
+                number = len(piece["date"])
+                ids = {"id": pa.array(taken_ids(connection, _TABLE.name, number))} if filling else {}
+                counts += Counts(inserted=copy_rows(connection, _TABLE.name, piece | ids))
+                bar.update(number)
             return counts
         stage = Stage(connection, _TABLE)
         stage.create({name: sql_name(_TABLE.c[name].type) for name in names}, {})

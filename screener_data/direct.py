@@ -2,8 +2,8 @@
 
 A row is plain where all that the database would say of it is certain beforehand: its numbers fit a 64-bit integer in
 units of the column's last place, they satisfy the table's CHECK constraints, its key stands once in the file, and its
-symbol has no history of names. Every other row takes the way over the staging table, where the
-database decides. Both ways store the same: tests/test_direct.py holds them against each other.
+symbol has no history of names. Every other row takes the way over the staging table, where the database decides. Both
+ways store the same: tests/test_direct.py holds them against each other.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ def compare_and_copy(
     """Store the plain rows of pieces that share no key, and count what of them was there already.
 
     `renamed`: symbols whose rows are never plain. `stored`: the table may hold rows of these days; else it is empty.
-    `filling`: nobody else writes to it, within `indexes_built_last`.
+    `filling`: its indexes are built last, and its rows bring their ids.
     Returns, for each piece, its counts and what is left of it: rows that differ from the stored one, and rows that
     are not plain.
     """

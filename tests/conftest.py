@@ -52,24 +52,31 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     return f"{argname}-{len(val)}-bytes" if isinstance(val, bytes) and len(val) > 16 else None
 
 
+def require_here(found: object, what: str) -> None:
+    """Skip a test for what this machine lacks; on CI, which must have it, fail."""
+    if not found:
+        (pytest.fail if ON_CI else pytest.skip)(f"not on this machine: {what}")
+
+
+@pytest.fixture(scope="session")
+def here() -> Callable[[object, str], None]:
+    """`require_here`, for tests that find out by themselves."""
+    return require_here
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The exchange's real files. They never enter the repo; CI has them beside it."""
-    if not SHARED.is_dir():
-        if ON_CI:
-            pytest.fail("CI must test the exchange's real files, too: ../shared/nse is not there")
-        pytest.skip("the exchange's real files are not here (../shared/nse)")
+    require_here(SHARED.is_dir(), "the exchange's real files, ../shared/nse")
     return SHARED
 
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The path of a browser, for playwright: `launch(executable_path=chromium, args=["--no-sandbox"])`."""
-    pytest.importorskip("playwright", reason="no browser test: playwright is not installed")
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        pytest.skip("no browser test: there is no chromium on PATH (Debian: apt-get install chromium)")
-    return found
+    require_here(found, "a browser: chromium on PATH (Debian: apt-get install chromium)")
+    return str(found)
 
 
 @pytest.fixture(scope="session")
@@ -173,10 +180,7 @@ def server(request: pytest.FixtureRequest, servers: dict[str, URL]) -> str:
 
 def require(servers: dict[str, URL], name: str) -> None:
     """Skip, or on CI fail, where there is no such server."""
-    if name not in servers:
-        if ON_CI:
-            pytest.fail("CI must test on a server over TCP, too: SCREENER_TEST_SERVER_URL is not set")
-        pytest.skip('no server over TCP: eval "$(.ci/postgres start)" starts one')
+    require_here(name in servers, 'a server over TCP: eval "$(.ci/postgres start)" starts one')
 
 
 @pytest.fixture(scope="module", params=["embedded", "server"])

@@ -219,14 +219,14 @@ def test_without_the_index_all_equities_are_the_benchmark(sectors: Engine) -> No
     assert rotation_table(weeks=1, engine=sectors)["strength"].tolist() == pytest.approx(right)
 
 
-# --- as a page
+# --- as a page: none depends on the server
+
+on_the_embedded_server = pytest.mark.parametrize("module_url", ["embedded"], indirect=True)
 
 
 @pytest.fixture(scope="module")
 def executed(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A notebook that was run: a chart, a secret, and all that would be fetched if it were let."""
-    if engine.url.host:
-        pytest.skip("no page depends on the server: the embedded one is enough")
     folder = tmp_path_factory.mktemp("page")
     cells = [
         nbformat.v4.new_markdown_cell("$x^2$ ![far](https://pictures.invalid/far.png)\n```mermaid\ngraph TD;\n```"),
@@ -248,6 +248,7 @@ def executed(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return done.output
 
 
+@on_the_embedded_server
 def test_figures_in_notebooks_are_plain_plotly(executed: Path) -> None:
     document = nbformat.read(executed, as_version=4)
     for cell in document.cells[1:3]:
@@ -256,6 +257,7 @@ def test_figures_in_notebooks_are_plain_plotly(executed: Path) -> None:
         assert len(json.dumps(output.data)) < 200_000  # and not plotly itself, five megabytes
 
 
+@on_the_embedded_server
 def test_a_page_needs_no_network(executed: Path, tmp_path: Path, chromium: str) -> None:
     from playwright.sync_api import sync_playwright  # here, so that the other tests need no browser
 
@@ -279,6 +281,7 @@ def test_a_page_needs_no_network(executed: Path, tmp_path: Path, chromium: str) 
     assert failures == dict.fromkeys(("https://pictures.invalid/far.png", "https://scripts.invalid/x.js"), "csp")
 
 
+@on_the_embedded_server
 def test_a_page_names_nothing_to_fetch(executed: Path, tmp_path: Path) -> None:
     page = notebooks.to_html(executed, tmp_path / "page.html").read_text(encoding="utf-8")
     assert page.count("plotly.js v") == 1
@@ -290,6 +293,7 @@ def test_a_page_names_nothing_to_fetch(executed: Path, tmp_path: Path) -> None:
     assert not re.search(r"mathjax|require(js)?\.min\.js|cdnjs", page.replace(get_plotlyjs(), ""), re.IGNORECASE)
 
 
+@on_the_embedded_server
 def test_a_page_has_no_secret_and_is_whole(executed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = tmp_path / "told.ipynb"  # as JupyterLab saves it: nobody took the secrets out
     words = f"postgresql://me:{PASSWORD}@host/db and sesame-open-99"

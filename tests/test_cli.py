@@ -467,9 +467,9 @@ WRONG: dict[str, tuple[Callable[[URL], URL], str]] = {
 
 @pytest.mark.parametrize("what", WRONG)
 def test_a_wrong_address_is_one_line_without_the_password(
-    database_url: URL, monkeypatch: pytest.MonkeyPatch, what: str
+    server: str, database_url: URL, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    if what == "password" and database_url.password is None:
+    if what == "password" and server == "embedded":
         pytest.skip("the embedded server asks for none")
     wrong, reason = WRONG[what]
     address = wrong(database_url)
@@ -569,9 +569,9 @@ def test_psql_that_is_not_there(database_url: URL, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc, to look at the processes")
 @pytest.mark.usefixtures("client")
+@pytest.mark.parametrize("server", ["server"], indirect=True)  # the embedded one asks for no password
 def test_no_process_shows_the_password(database_url: URL) -> None:
-    if database_url.password is None:
-        pytest.skip("the embedded server asks for none")
+    assert database_url.password is not None
     with subprocess.Popen([PROGRAM, "psql", "-c", "SELECT pg_sleep(2)"], stdout=subprocess.DEVNULL) as process:
         seen = set()
         while process.poll() is None:

@@ -122,10 +122,9 @@ def test_the_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert PASSWORD not in str(caught.value)
 
 
-def test_a_wrong_password(servers: dict[str, URL]) -> None:
-    if "server" not in servers:
-        pytest.skip("the embedded server knows no passwords")
-    said = refused(servers["server"].set(password=PASSWORD), DatabaseError)
+@pytest.mark.parametrize("server", ["server"], indirect=True)  # the embedded one asks for no password
+def test_a_wrong_password(server: str, servers: dict[str, URL]) -> None:
+    said = refused(servers[server].set(password=PASSWORD), DatabaseError)
     assert "password authentication failed" in said
     assert ":***@" in said
 

@@ -17,6 +17,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    Connection,
     Date,
     Engine,
     Integer,
@@ -27,12 +28,13 @@ from sqlalchemy import (
     create_engine,
     text,
 )
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from screener_data import batch, direct, ingest
 from screener_data.batch import Batch
 from screener_data.database.binary import copy_units
-from screener_data.database.bulk import NULL, copy_rows
+from screener_data.database.bulk import NULL, copy_rows, indexes_built_last, taken_ids
 from screener_data.ingest import LoadResult, load
 from screener_data.loaders import FORMATS, archives, files
 from screener_data.loaders.bhavcopy import CHANGE_PCT, FULL, UDIFF
@@ -322,6 +324,33 @@ def filling(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
     monkeypatch.setattr(Batch, "finish", watched)
     return seen
+
+
+@pytest.mark.parametrize("cache", [1, 7])
+def test_nobody_else_takes_ids_while_a_table_is_filled(engine: Engine, cache: int) -> None:
+    def one(connection: Connection, query: str) -> object:
+        return connection.execute(text(query)).scalar_one()
+
+    with engine.begin() as connection:
+        connection.execute(text(f"ALTER SEQUENCE ohlcv_daily_id_seq CACHE {cache}"))
+    with engine.connect() as other, engine.begin() as connection, indexes_built_last(connection, "ohlcv_daily") as ours:
+        assert ours
+        assert taken_ids(connection, "ohlcv_daily", 5).tolist() == [1, 2, 3, 4, 5]
+        other.execute(text("SET lock_timeout = '100ms'"))
+        with pytest.raises(OperationalError, match="lock timeout"):
+            one(other, "SELECT nextval('ohlcv_daily_id_seq')")
+        assert taken_ids(connection, "ohlcv_daily", 2).tolist() == [6, 7]
+    with engine.connect() as other:
+        assert one(other, "SELECT nextval('ohlcv_daily_id_seq')") == 8
+        assert one(other, "SELECT seqcache FROM pg_sequence WHERE seqrelid = 'ohlcv_daily_id_seq'::regclass") == cache
+
+
+def test_a_table_that_numbers_itself_no_more_keeps_its_indexes(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE ohlcv_daily ALTER id DROP DEFAULT; DROP SEQUENCE ohlcv_daily_id_seq"))
+        with indexes_built_last(connection, "ohlcv_daily") as ours:
+            assert not ours
+            assert connection.execute(text("SELECT count(*) FROM pg_indexes WHERE tablename = 'ohlcv_daily'")).scalar()
 
 
 INDEXES = (

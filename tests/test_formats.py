@@ -387,6 +387,24 @@ def test_a_file_that_may_not_be_read(tmp_path):
         member.data()
 
 
+def test_a_file_that_may_not_be_read_says_what_to_do(tmp_path):
+    [member] = members(zipped(tmp_path / "x.zip", {"mcap.csv": MCAP}))
+    (tmp_path / "x.zip").unlink()
+    with pytest.raises(NotDataError, match="See that it is there, and that you may read it"):
+        member.data()
+
+
+@pytest.mark.parametrize(("place", "value"), [(8, 1), (10, 99)], ids=["password", "method"])
+def test_a_zip_that_another_program_must_unpack(tmp_path, place, value):
+    path = zipped(tmp_path / "PR160125.zip", {"mcap16012025.csv": MCAP})
+    data = bytearray(path.read_bytes())
+    entry = data.index(b"PK\x01\x02")
+    data[place - 2] = data[entry + place] = value  # in the member's own header, and in the directory
+    path.write_bytes(data)
+    with pytest.raises(NotDataError, match=r"zip!mcap16012025\.csv: cannot be read: .* Unpack it with another program"):
+        read(path)
+
+
 def test_a_zip_without_anything_that_is_known(tmp_path):
     path = zipped(tmp_path / "x.zip", {"Readme.txt": b"hello"})
     with pytest.raises(UnknownFormatError, match=r"x\.zip!Readme\.txt, line 1: no source has such a header"):

@@ -6,7 +6,6 @@ numeric_recv() of the server's src/backend/utils/adt/numeric.c reads them; zeros
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
@@ -16,7 +15,7 @@ import pyarrow.compute as pc
 from sqlalchemy import BigInteger, Connection, Date, Numeric, Table
 from sqlalchemy.types import TypeEngine
 
-from screener_data.database.bulk import NULL, run_copy
+from screener_data.database.bulk import NULL, copy_in
 
 __all__ = ["copy_units"]
 
@@ -42,24 +41,7 @@ def copy_units(connection: Connection, table: Table, symbols: pa.Array, columns:
     if odd := [kind for kind in kinds.values() if not isinstance(kind, Date | BigInteger | Numeric)]:
         raise TypeError(f"no binary form is written here of {odd[0]!r}")
     statement = f"COPY {table.name} ({names}) FROM STDIN WITH (FORMAT binary)"
-    return run_copy(connection, statement, _Records(_pieces(symbols, columns, kinds)))
-
-
-class _Records:
-    """The text of a COPY, written as it is asked for."""
-
-    def __init__(self, pieces: Iterator[pa.Buffer | bytes]) -> None:
-        self._pieces = pieces
-        self._piece = io.BytesIO()
-
-    def read(self, size: int = -1) -> bytes:
-        """The next bytes; none at the end."""
-        while not (text := self._piece.read(size)):
-            piece = next(self._pieces, None)
-            if piece is None:
-                return b""
-            self._piece = io.BytesIO(piece)
-        return text
+    return copy_in(connection, statement, _pieces(symbols, columns, kinds))
 
 
 def _pieces(

@@ -17,7 +17,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import psycopg2
@@ -34,13 +34,13 @@ __all__ = [
     "Counts",
     "Place",
     "Stage",
+    "copy_in",
     "copy_rows",
     "decimals",
     "indexes_built_last",
     "insert_missing_copies",
     "merge_by_key",
     "rows_where",
-    "run_copy",
     "stored_rows",
     "taken_ids",
 ]
@@ -82,27 +82,12 @@ def sql_name(kind: TypeEngine[Any]) -> str:
     return str(kind.compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
 
 
-class Readable(Protocol):
-    """What a COPY reads from."""
-
-    def read(self, size: int, /) -> bytes:
-        """The next bytes; none at the end."""
-
-
-class Writable(Protocol):
-    """What a COPY writes to."""
-
-    def write(self, text: bytes, /) -> int:
-        """Take some bytes."""
-
-
-def run_copy(connection: Connection, statement: str, buffer: Readable | Writable) -> int:
+def _copy(connection: Connection, statement: str, buffer: _Pieces | io.BufferedWriter[_Tables]) -> int:
     """Run a COPY from or into memory; the rows that went through.
 
     Where a session ends in the middle, the driver meets two errors, the server's last word and the dead line: it
     prints the first one through sys.excepthook and raises the second. Here it prints nothing, and the first is raised.
     """
-    _widen(connection)
     cursor = connection.connection.cursor()
     last_words: list[psycopg2.Error] = []
     usual = sys.excepthook
@@ -126,35 +111,42 @@ def run_copy(connection: Connection, statement: str, buffer: Readable | Writable
         cursor.close()
 
 
-def _widen(connection: Connection) -> None:
-    """Let more than the usual 200 kB be on its way: while this process does other work, the server goes on."""
+def copy_in(connection: Connection, statement: str, pieces: Iterable[bytes | pa.Buffer]) -> int:
+    """COPY from pieces, each made when the one before is on its way. The rows that the server took."""
+    # while this process does other work, the server goes on with what is on its way: more than the usual 200 kB
     with socket.socket(fileno=os.dup(connection.connection.driver_connection.fileno())) as ours:  # type: ignore[union-attr]
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _ON_ITS_WAY)
+    return _copy(connection, statement, _Pieces(pieces))
+
+
+class _Pieces:
+    """Pieces as the file that a COPY reads."""
+
+    def __init__(self, pieces: Iterable[bytes | pa.Buffer]) -> None:
+        self._pieces = iter(pieces)
+        self._piece = pa.BufferReader(b"")
+
+    def read(self, size: int) -> bytes:
+        """The next bytes; none at the end."""
+        while not (found := self._piece.read(size)):
+            piece = next(self._pieces, None)
+            if piece is None:
+                return b""
+            self._piece = pa.BufferReader(piece)
+        return found  # type: ignore[no-any-return]
 
 
 def copy_rows(connection: Connection, table: str, columns: dict[str, pa.Array]) -> int:
     """COPY columns into a table: null is NULL, an empty string is an empty string. The rows that it took."""
     names = ", ".join(f'"{name}"' for name in columns)
-    return run_copy(connection, f"COPY {table} ({names}) FROM STDIN WITH (FORMAT csv)", _Text(pa.table(columns)))
+    return copy_in(connection, f"COPY {table} ({names}) FROM STDIN WITH (FORMAT csv)", _as_csv(pa.table(columns)))
 
 
-class _Text:
-    """A table as the text of a COPY, written as it is asked for: the server works on some rows while others follow."""
-
-    def __init__(self, table: pa.Table) -> None:
-        self._batches = iter(table.to_batches(max_chunksize=_ROWS))
-        self._text = io.BytesIO()
-
-    def read(self, size: int = -1) -> bytes:
-        """The next bytes; none at the end."""
-        while not (text := self._text.read(size)):
-            batch = next(self._batches, None)
-            if batch is None:
-                return b""
-            self._text = io.BytesIO()
-            arrow_csv.write_csv(batch, self._text, arrow_csv.WriteOptions(include_header=False))
-            self._text.seek(0)
-        return text
+def _as_csv(table: pa.Table) -> Iterator[pa.Buffer]:
+    for batch in table.to_batches(max_chunksize=_ROWS):
+        text = pa.BufferOutputStream()
+        arrow_csv.write_csv(batch, text, arrow_csv.WriteOptions(include_header=False))
+        yield text.getvalue()
 
 
 def decimals(units: np.ndarray[Any, np.dtype[np.int64]], scale: int) -> pa.Array:
@@ -187,7 +179,7 @@ def rows_where(
     with ThreadPoolExecutor(1) as parser:
         tables = _Tables(columns, parser)
         with io.BufferedWriter(tables, _BUFFER) as buffer:  # each row is written by itself
-            run_copy(connection, f"COPY ({selected}) TO STDOUT WITH (FORMAT csv)", buffer)
+            _copy(connection, f"COPY ({selected}) TO STDOUT WITH (FORMAT csv)", buffer)
         return tables.joined()
 
 
@@ -237,56 +229,54 @@ class _Tables(io.RawIOBase):
 def indexes_built_last(connection: Connection, table: str) -> Iterator[bool]:
     """Fill an empty table first and build its indexes afterwards: a third of the time.
 
-    Within the transaction, so that nobody ever sees the table without them. Yields False, and leaves all as it is,
-    where the table holds rows, somebody is reading it, or it is not ours to alter.
+    Within the transaction, so that nobody ever sees the table without them; its rows bring `taken_ids`. Yields False,
+    and leaves all as it is, where the table holds rows, somebody is reading it, or it is not ours to alter.
     """
     definitions: list[tuple[str, str, str]] = []
-    sequences: list[str] = []
     with connection.begin_nested() as savepoint:
         try:
             # readers never wait behind a load that waits for a reader
             usual = connection.execute(text("SELECT current_setting('lock_timeout')")).scalar_one()
             connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_PATIENCE}'"))
             connection.execute(text(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"))
+            empty = connection.execute(text(f"SELECT NOT EXISTS (SELECT FROM {table})")).scalar_one()
+            ours = empty and _ids_are_kept(connection, table)
             connection.execute(text("SELECT set_config('lock_timeout', :usual, true)"), {"usual": usual})
-            if connection.execute(text(f"SELECT NOT EXISTS (SELECT FROM {table})")).scalar_one():
+            if ours:
                 # a file of its own: what goes into it needs no WAL where the server keeps the least of it
                 connection.execute(text(f"TRUNCATE {table}"))
                 definitions = _dropped_indexes(connection, table)
-                sequences = _numbered_in_blocks(connection, table)
             else:
                 savepoint.rollback()
         except DBAPIError:
             if connection.invalidated:
                 raise
             savepoint.rollback()
-            definitions, sequences = [], []
+            definitions = []
     yield bool(definitions)
-    for sequence in sequences:
-        connection.execute(text(f"ALTER SEQUENCE {sequence} CACHE 1"))
     for _, _, create in definitions:
         connection.execute(text(create))
 
 
-def _numbered_in_blocks(connection: Connection, table: str) -> list[str]:
-    """Let the sequences behind a table hand out a thousand numbers at once: a tenth of a COPY. Returns their names."""
+def _ids_are_kept(connection: Connection, table: str) -> bool:
+    """Keep everybody else from the sequence of a table's ids until the transaction ends; False where it has none."""
     found = connection.execute(
         text(
-            "SELECT c.oid::regclass::text FROM pg_depend d JOIN pg_class c ON c.oid = d.objid AND c.relkind = 'S' "
-            "JOIN pg_sequence s ON s.seqrelid = c.oid AND s.seqcache = 1 "
-            f"WHERE d.refobjid = '{table}'::regclass AND d.deptype IN ('a', 'i')"
+            "SELECT seqrelid::regclass::text, seqcache FROM pg_sequence "
+            f"WHERE seqrelid = CAST(pg_get_serial_sequence('{table}', 'id') AS regclass)"
         )
-    )
-    sequences = [name for (name,) in found]
-    for sequence in sequences:
-        connection.execute(text(f"ALTER SEQUENCE {sequence} CACHE 1000"))
-    return sequences
+    ).one_or_none()
+    if found is None:
+        return False
+    # LOCK takes no sequence; an alteration, even to what it is, takes the lock that nextval() waits for
+    connection.execute(text(f"ALTER SEQUENCE {found[0]} CACHE {found[1]}"))
+    return True
 
 
 def taken_ids(connection: Connection, table: str, number: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """The next ids of a table, all at once, so that the server need not number row by row.
+    """The next ids of a table, all at once: to number row by row takes the server a tenth of a COPY.
 
-    Only within `indexes_built_last`, which keeps everybody else from the sequence.
+    Only within `indexes_built_last` where it yields True: then nobody else takes any.
     """
     first = connection.execute(
         text(

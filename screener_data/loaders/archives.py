@@ -91,10 +91,18 @@ class Member:
                 # what has no size, a pipe, may have no end
                 return stream.read() if most is None and size else _limited(stream, self.label, most)
         except _BROKEN as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            raise NotDataError(
-                f"cannot be read: {reason}", file=self.label, todo="Download it again: it is damaged or not complete"
-            ) from None
+            raise _unreadable(self.label, error) from None
+
+
+def _unreadable(label: str, error: Exception) -> NotDataError:
+    """What is wrong with a file, and what to do: only one that is damaged comes better the next time."""
+    reason, todo = str(error), "Download it again: it is damaged or not complete"
+    if isinstance(error, OSError) and error.strerror:  # the system's own word
+        reason, todo = error.strerror, "See that it is there, and that you may read it"
+    elif isinstance(error, RuntimeError):
+        reason = "it is packed with a password, or in a way that Python's zipfile does not know"
+        todo = "Unpack it with another program, and load what is in it"
+    return NotDataError(f"cannot be read: {reason}", file=label, todo=todo)
 
 
 def _limited(stream: IO[bytes] | gzip.GzipFile, label: str, most: int | None) -> bytes:
