@@ -285,7 +285,12 @@ class Line:
                 except CutError as cut:
                     target.sendall((kind + size + body)[: cut.after])
                     break
-                target.sendall(kind + size + (body if changed is None else changed))
+                try:
+                    target.sendall(kind + size + (body if changed is None else changed))
+                except OSError:
+                    if by_client:
+                        return  # the server has hung up, and what it said last is still on its way to the client
+                    raise
                 if by_client and kind == b"d":
                     self.copied += len(body)
                 elif by_client and kind == b"c":
