@@ -206,15 +206,21 @@ def screen(
 
 @app.command()
 def run(
-    notebook: Annotated[str, typer.Argument(help="Its name (01_schema_setup, or 01), or a path.")],
+    notebook: Annotated[str, typer.Argument(help="Its name (01_schema_setup, or 01), or a path; or: evening.")],
     parameters: Annotated[
         list[str] | None,
         typer.Argument(metavar="name=value", help="Its parameters; a word without = is the next notebook."),
     ] = None,
 ) -> None:
-    """Run notebooks through papermill with checked parameters; prints the outputs' paths. The first failure ends it."""
+    """Run notebooks through papermill with checked parameters; prints the outputs' paths. The first failure ends it.
+
+    `run evening [date=DAY] [sources=A,B]` fetches, loads, computes and checks, one run at a time; prints one JSON line.
+    """
     from screener_data import notebooks  # here, since papermill takes longer to import than most commands to run
 
+    if notebook == "evening":
+        _evening(parameters or [])
+        return
     wanted: list[tuple[str, dict[str, str]]] = [(notebook, {})]
     for each in parameters or []:
         name, equals, value = each.partition("=")
@@ -230,6 +236,27 @@ def run(
         if not done.ok:
             _say(f"error: {done.notebook} failed after {done.seconds:.0f} s: {done.error}")
             raise typer.Exit(1)
+
+
+def _evening(words: Sequence[str]) -> None:
+    from screener_data import evening, notebooks  # here, too
+
+    given = {}
+    for each in words:
+        name, equals, given[name] = each.partition("=")
+        if not equals:
+            raise UsageError(f"`run evening` runs alone, and takes date=DAY and sources=A,B; given: {each!r}")
+    notebooks.check(evening.NOTEBOOK, given)
+    done = evening.run(given.get("date"), given.get("sources"))
+    typer.echo(done.model_dump_json())
+    for name in ("files", "rows", "metrics", "findings"):
+        counts = ", ".join(f"{what} {count:,}" for what, count in getattr(done, name).items())
+        _say(f"{name}: {counts or 'none'}")
+    _say(f"report: {done.report}")
+    if done.error:
+        _say(f"error: evening failed after {done.seconds:.0f} s: {done.error}")
+        raise typer.Exit(1)
+    _say(done.holiday or f"{done.session}: done in {done.seconds:.0f} s")
 
 
 @app.command()

@@ -44,6 +44,17 @@ class Settings(BaseSettings):
     )
     cache: bool = Field(default=True, description="Whether wide reads are kept as files under `home`; see cache.py.")
 
+    webhook_url: SecretStr | None = Field(
+        default=None, description="Where a failed evening run is told, as JSON by POST; the address is a secret."
+    )
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _of_the_web(cls, address: SecretStr | None) -> SecretStr | None:
+        if address and not address.get_secret_value().startswith(("http://", "https://")):
+            raise ValueError("an address begins with http:// or https://")
+        return address
+
     @field_validator("home", "runs")
     @classmethod
     def _whole(cls, folder: Path) -> Path:

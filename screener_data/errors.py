@@ -11,14 +11,17 @@ ScreenerError
 │   ├── FileNameError          the name lacks what only it can tell (a date, a symbol)
 │   └── FileLimitError         larger than any file of its kind can be
 ├── UsageError             a wrong argument, parameter or query
+├── BusyError              the same work is under way elsewhere; nothing was done
 └── NotebookError          a notebook stopped with an error
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 
 __all__ = [
+    "BusyError",
     "ConfigError",
     "DatabaseError",
     "EmptyFileError",
@@ -98,8 +101,17 @@ class UsageError(ScreenerError):
     """A wrong argument, notebook parameter or query; the command line answers it with exit code 2."""
 
 
+class BusyError(ScreenerError):
+    """The same work is under way elsewhere, and must not be done twice at once; nothing was done."""
+
+
 class NotebookError(ScreenerError):
-    """A notebook stopped with an error; its output so far is kept."""
+    """A notebook stopped with an error; its output so far is kept, in the file `output` where a run was lost."""
+
+    def __init__(self, problem: str, *, output: Path | None = None) -> None:
+        """Remember where that is."""
+        super().__init__(problem)
+        self.output = output
 
 
 class Reason(StrEnum):
