@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, JsonValue, field_validator
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -34,6 +34,12 @@ __all__ = ["NOTEBOOK", "EveningResult", "run"]
 NOTEBOOK = "02_ingest_daily"
 #: The advisory lock of a database that a run holds for its whole time.
 _LOCK = 0x5C4EE_E7E
+#: How people read counts; a notebook's file sorts them by name.
+_ORDER = (
+    *("new", "kept", "no_file", "missing", "failed"),
+    *("read", "inserted", "updated", "unchanged", "deleted", "rejected", "skipped"),
+    *("error", "warning", "info"),
+)
 _PATIENCE = 10.0  # seconds for the webhook
 _log = logging.getLogger(__name__)
 
@@ -55,6 +61,11 @@ class EveningResult(BaseModel):
     notebook: Path | None = None  # the executed copy
     seconds: float
     error: str | None = None
+
+    @field_validator("files", "rows", "metrics", "findings")
+    @classmethod
+    def _in_order(cls, counts: dict[str, int]) -> dict[str, int]:
+        return dict(sorted(counts.items(), key=lambda count: _ORDER.index(count[0])))
 
 
 def run(date: Day = None, sources: str | Sequence[str] | None = None) -> EveningResult:
