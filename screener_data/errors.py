@@ -10,6 +10,8 @@ ScreenerError
 │   ├── EmptyFileError         no rows in a file that always has some
 │   ├── FileNameError          the name lacks what only it can tell (a date, a symbol)
 │   └── FileLimitError         larger than any file of its kind can be
+├── FetchError             an address did not give its file
+│   └── NoSuchFileError        the address says that there is no such file (404)
 ├── UsageError             a wrong argument, parameter or query
 ├── BusyError              the same work is under way elsewhere; nothing was done
 └── NotebookError          a notebook stopped with an error
@@ -25,10 +27,12 @@ __all__ = [
     "ConfigError",
     "DatabaseError",
     "EmptyFileError",
+    "FetchError",
     "FileError",
     "FileLimitError",
     "FileNameError",
     "HeaderError",
+    "NoSuchFileError",
     "NotDataError",
     "NotebookError",
     "Reason",
@@ -95,6 +99,14 @@ class FileNameError(FileError):
 
 class FileLimitError(FileError):
     """The file is larger than any file of its kind can be."""
+
+
+class FetchError(ScreenerError):
+    """An address did not give its file, however often it was asked; nothing is kept of its answers."""
+
+
+class NoSuchFileError(FetchError):
+    """The address says that there is no such file: no session that day, or not published yet."""
 
 
 class UsageError(ScreenerError):
