@@ -12,7 +12,7 @@ import screener_data as sd
 from screener_data import charts
 
 #: What needs no example: a type that the functions return.
-TYPES = {"LoadResult"}
+TYPES = {"FetchResult", "LoadResult"}
 
 
 @pytest.fixture(autouse=True)

@@ -175,7 +175,8 @@ class Client:
     def _hidden(self, text: str) -> str:
         """An answer may repeat what it was asked with: no token and no cookie is shown."""
         token = self._settings.upstox_token
-        secrets = [cookie.value for cookie in self._http.cookies.jar] + [token and token.get_secret_value()]
+        secrets = [cookie.value or "" for cookie in self._http.cookies.jar]
+        secrets.append(token.get_secret_value() if token else "")
         for secret in filter(None, secrets):
             text = text.replace(secret, "***")
         return text

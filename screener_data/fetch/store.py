@@ -99,7 +99,7 @@ class Store:
             "sha256": sha256,
             "bytes": len(answer.data),
             "url": answer.url,
-            "fetched_at": answer.at.isoformat(timespec="seconds"),
+            "fetched_at": answer.at.isoformat(),
             "headers": answer.headers,
             **about,
         }
