@@ -13,7 +13,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -141,7 +141,11 @@ def _alone() -> Iterator[None]:
             )
         name = f"process {os.getpid()} on {socket.gethostname()[:24]} since {since:%Y-%m-%d %H:%M}Z"
         connection.execute(text("SELECT set_config('application_name', :name, false)"), {"name": name})
-        yield
+        try:
+            yield
+        finally:
+            with suppress(SQLAlchemyError):  # a lost connection has lost the lock, too
+                connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": _LOCK})
 
 
 _HOLDER = """

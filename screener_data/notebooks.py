@@ -501,7 +501,7 @@ def _secrets(environment: Mapping[str, str]) -> Iterable[str]:
         if name.upper().endswith(("TOKEN", "SECRET", "PASSWORD", "API_KEY")):
             yield value
         elif name.upper().endswith("WEBHOOK_URL"):  # who knows it can write there; parts of it come in messages, too
-            yield from (value, *(part for part in re.split(r"[/?&=]", value) if len(part) >= 12))
+            yield from (value, *(part for part in re.split(r"[/?&=:@]", value) if len(part) >= 12))
         elif "://" in value:
             yield from (found[2] for found in _PASSWORD.finditer(value))
             with suppress(ArgumentError, ValueError):

@@ -13,7 +13,7 @@ from typing import Any
 import nbformat
 from pydantic_core import to_jsonable_python
 
-__all__ = ["tell", "told"]
+__all__ = ["MIME", "tell", "told"]
 
 #: What marks a declared figure among all that a notebook shows. Nothing draws it; people see the text beside it.
 MIME = "application/vnd.screener-data.outcome+json"
