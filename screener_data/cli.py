@@ -111,7 +111,7 @@ def fetch(
     last: Annotated[str | None, typer.Option("--to", metavar="DAY", help="Up to this day.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Download what is missing to SCREENER_HOME/raw, then load it. Exit code 1 if a file is missing or anything failed."""
+    """Download what is missing to SCREENER_HOME/raw, then load it. Exit code 1 if a file is missing, or one failed."""
     if date is not None and (first is not None or last is not None):
         raise UsageError("give either --date, or --from and --to")
     done = fetching.fetch(sources or None, date or first, date or last)
@@ -127,7 +127,7 @@ def fetch(
     for load in done.loads:
         if load.error:
             _say(f"error: {load.error}")
-    counts = Counter(file.status for file in done.files)
+    counts = Counter(str(file.status) for file in done.files)
     _say(f"{len(files)} files: " + ", ".join(f"{status} {counts[status]:,}" for status in _STATUSES))
     if not done.ok:
         raise typer.Exit(1)

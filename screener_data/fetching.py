@@ -284,8 +284,16 @@ class _Run:
             for since, until in _pieces(max(first, group[0].first or first), last):
                 path = self.store.path(group[0].source, until, group[0].file_of(until, symbol=symbol))
                 covered = self.store.note(path).get("since", "9") <= since.isoformat()
-                words = {"symbol": symbol, "key": keys[symbol], "since": f"{since}", "until": f"{until}"}
-                self._obtain(group, until, label=until, again=again or not covered, **words)
+                self._obtain(
+                    group,
+                    until,
+                    label=until,
+                    again=again or not covered,
+                    symbol=symbol,
+                    key=keys[symbol],
+                    since=since.isoformat(),
+                    until=until.isoformat(),
+                )
 
     def refresh(self, symbols: Sequence[str] | None) -> None:
         """Fetch candles again that corporate actions have rewritten."""
