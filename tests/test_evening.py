@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 
 from screener_data import evening, notebooks
 from screener_data.cli import app
-from screener_data.errors import NotebookError
+from screener_data.errors import ConfigError, NotebookError
 from screener_data.outcome import MIME, tell, told
 
 on_the_embedded_server = pytest.mark.parametrize("module_url", ["embedded"], indirect=True, scope="module")
@@ -280,6 +280,55 @@ def test_a_webhook_that_fails_is_told_and_hides_nothing(
     assert evening.run(DAY).status == "failure"
     assert caplog.text.count("could not be told") == 3
     assert SECRET not in caplog.text
+
+
+DIES = """
+import os
+from pathlib import Path
+from screener_data.outcome import tell
+
+tell(files={"new": 3})
+(run,) = Path(os.environ["SCREENER_RUNS"]).glob(".*.partial.ipynb")
+run.with_name(run.name[1:].replace(".partial.ipynb", ".failed.html")).mkdir()  # where the report should go
+"""
+
+
+@on_the_embedded_server
+def test_a_lost_kernel_and_a_lost_report_are_told_with_what_was_done(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = [nbformat.v4.new_code_cell(cell) for cell in ('date = ""', DIES, "os._exit(1)")]
+    cells[0].metadata["tags"] = ["parameters"]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "dies.ipynb")
+    monkeypatch.setattr(evening, "NOTEBOOK", tmp_path / "dies.ipynb")
+    monkeypatch.setenv("SCREENER_RUNS", str(tmp_path / "runs"))
+    place.listener.heard.clear()
+    result = evening.run(DAY)
+    assert result.files == {"new": 3}
+    assert result.error is not None
+    assert result.error.startswith("dies: Kernel died")
+    assert "; and no report: the page cannot be written to " in result.error
+    assert result.report is None
+    assert result.notebook is not None
+    assert result.notebook.name.endswith(".failed.ipynb")
+    assert [body["error"] for _, body in place.listener.heard] == [result.error]
+
+
+@on_the_embedded_server
+def test_a_database_that_is_not_there_is_told(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCREENER_DATABASE_URL", "postgresql://me:geheim-4711@127.0.0.1:1/x")
+    place.listener.heard.clear()
+    found = place.run(f"date={DAY}", code=1)
+    assert found["error"].startswith("cannot reach the database postgresql")
+    [(_, body)] = place.listener.heard
+    assert body["error"] == found["error"]
+    assert "geheim-4711" not in str(body) + str(place.said)
+
+
+def test_a_webhook_that_is_no_address_is_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCREENER_WEBHOOK_URL", f"ftp://{SECRET}")
+    with pytest.raises(ConfigError, match=r"^wrong setting: SCREENER_WEBHOOK_URL$"):
+        evening.run(DAY)
 
 
 @on_the_embedded_server
