@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from sqlalchemy import URL, Engine, text
+from sqlalchemy import URL, Engine, create_engine, text
 from typer.testing import CliRunner
 
 import screener_data as sd
@@ -72,32 +72,34 @@ def statuses(result: sd.FetchResult) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def known(replay: ModuleType, exchange_files: dict[str, bytes], module_engine: Engine) -> Engine:
-    """A database that knows the lists and the holidays."""
-    market = {name: data for name, data in exchange_files.items() if name == HOLIDAYS or name.endswith("_L.csv")}
-    with module_engine.begin() as connection:
-        for day in json.loads(market[HOLIDAYS])["data"]:
-            if any(each == "NSE" for each in day["closed_exchanges"]):
-                connection.execute(
-                    text("INSERT INTO market_holidays (holiday_date) VALUES (:day)"), {"day": day["date"]}
-                )
-    return module_engine
+def module_engine_of(templates: dict[str, URL], servers: dict[str, URL]) -> Iterator[Callable[[], Engine]]:
+    made: list[Engine] = []
+    admin = create_engine(servers["embedded"], isolation_level="AUTOCOMMIT")
+
+    def make() -> Engine:
+        name = f"fetch_{os.getpid()}_{len(made)}"
+        with admin.connect() as connection:
+            connection.execute(text(f'CREATE DATABASE "{name}" TEMPLATE "{templates["embedded"].database}"'))
+        made.append(create_engine(servers["embedded"].set(database=name)))
+        return made[-1]
+
+    yield make
+    for engine in made:
+        engine.dispose()
+        with admin.connect() as connection:
+            connection.execute(text(f'DROP DATABASE "{engine.url.database}" WITH (FORCE)'))
+    admin.dispose()
 
 
 @pytest.fixture(scope="module")
-def module_engine(templates: dict[str, URL], servers: dict[str, URL]) -> Iterator[Engine]:
-    from sqlalchemy import create_engine
-
-    name = f"fetch_{os.getpid()}"
-    admin = create_engine(servers["embedded"], isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f'CREATE DATABASE "{name}" TEMPLATE "{templates["embedded"].database}"'))
-    engine = create_engine(servers["embedded"].set(database=name))
-    yield engine
-    engine.dispose()
-    with admin.connect() as connection:
-        connection.execute(text(f'DROP DATABASE "{name}" WITH (FORCE)'))
-    admin.dispose()
+def known(exchange_files: dict[str, bytes], module_engine_of: Callable[[], Engine]) -> Engine:
+    """A database that knows the holidays, and nothing else. Nothing is to be loaded into it."""
+    engine = module_engine_of()
+    shut = [day["date"] for day in json.loads(exchange_files[HOLIDAYS])["data"] if "NSE" in day["closed_exchanges"]]
+    with engine.begin() as connection:
+        for day in shut:
+            connection.execute(text("INSERT INTO market_holidays (holiday_date) VALUES (:day)"), {"day": day})
+    return engine
 
 
 # --- what is declared -----------------------------------------------------------------------------------------------
@@ -161,7 +163,8 @@ EACH = ("429", "500", "503", "timeout", "cut", "html", "json_error", "empty", "o
 
 
 @pytest.mark.parametrize("failure", [*EACH, "short_zip"])
-def test_what_fails_once_is_asked_again(exchange: Any, failure: str) -> None:
+def test_what_fails_is_asked_again(exchange: Any, monkeypatch: pytest.MonkeyPatch, failure: str) -> None:
+    monkeypatch.setenv("SCREENER_FETCH_TIMEOUT", "0.5")
     path = PR if failure == "short_zip" else BULK
     exchange.plan[path] = [failure, failure]
     assert get(path).data == exchange.files[path]
@@ -268,13 +271,14 @@ def test_a_host_that_is_not_there_is_given_up(exchange: Any, known: Engine, monk
     [
         (b"NO RECORDS,,,,,,", "csv", None),
         (b'\xef\xbb\xbf"Date ",', "csv", None),
-        (b'{"a": 1}', "csv", "JSON where a table"),
+        (b'{"a": 1}', "csv", "JSON where a csv"),
         (b"Access Denied", "csv", "no table"),
         (b'{"error": null, "data": []}', "json", None),
         (b"[]", "json", "without anything"),
         (b"PK\x03\x04", "zip", "cut short"),
         (b"\x1f\x8b\x08", "gzip", "cut short"),
-        (b'{"status": "error"}', "gzip", "no gzip"),
+        (b'{"status": "error"}', "gzip", "an error answer"),
+        (b"Sorry", "gzip", "no gzip"),
     ],
 )
 def test_what_is_a_file(data: bytes, body: Any, problem: str | None) -> None:
@@ -371,10 +375,11 @@ def test_a_day_without_a_session_is_asked_about_once(exchange: Any, known: Engin
 
 def test_another_address_stands_in(exchange: Any, known: Engine) -> None:
     exchange.fault = lambda path: "html" if "sec_bhavdata" in path else None
-    day = next(path for path in exchange.files if "BhavCopy_NSE_CM" in path)[35:43]
-    [file] = sd.fetch("nse_bhavcopy", day[:4] + "-" + day[4:6] + "-" + day[6:], engine=known, load=False).files[:1]
+    path = next(path for path in exchange.files if "BhavCopy_NSE_CM" in path)
+    day = dt.datetime.strptime(path.split("_")[6], "%Y%m%d").date()
+    [file] = sd.fetch("nse_bhavcopy", day, day, engine=known, load=False).files
     assert file.status == "new"
-    assert str(file.file).endswith(f"BhavCopy_NSE_CM_0_0_0_{day}_F_0000.csv.zip")
+    assert str(file.file).endswith(path.rpartition("/")[2])
 
 
 def at(monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
@@ -418,31 +423,39 @@ def test_before_the_exchange_has_published_nothing_is_taken(
 def test_quotes_need_a_token_that_is_shown_nowhere(
     exchange: Any,
     replay: ModuleType,
-    engine: Engine,
+    templates: dict[str, URL],
+    clone: Callable[[URL], Engine],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The command as users run it. Errors repeat what they were asked with, and must not be shown whole."""
-    sd.load(Path(_lists(exchange, tmp_path)), engine=engine)
+    """The command as users run it. Error answers repeat what they were asked with: that must not be shown."""
+    caplog.set_level("DEBUG")
+    engine = clone(templates["embedded"])
+    sd.load(_lists(exchange, tmp_path), engine=engine)
     with pytest.raises(ConfigError, match="set SCREENER_UPSTOX_TOKEN"):
         sd.fetch("upstox_quotes", engine=engine)
     monkeypatch.setenv("SCREENER_UPSTOX_TOKEN", replay.TOKEN)
-    quotes = "/v2/market-quote/quotes"
-    exchange.fault = lambda path: "json_error" if path == BULK or (quotes in path and len(seen) < 4) else None
-    seen = exchange.asked(quotes)
-    command = [str(PROGRAM), "fetch", "upstox_quotes", "nse_bulk_deals", "nse_block_deals", "--date", f"{FRIDAY}"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 1
+    monkeypatch.setenv("SCREENER_DATABASE_URL", engine.url.render_as_string(hide_password=False))
+    quotes = next(address for address in ADDRESSES if address.source == "upstox_quotes")
+    exchange.fault = lambda path: "json_error"
+    with Client(settings()) as asking, pytest.raises(FetchError, match=r"Bearer \*\*\*"):
+        asking.get(quotes, LAST, keys="NSE_EQ|X", batch="1")
+    exchange.fault = lambda path: "json_error" if path == BULK else None
+    words = ["fetch", "upstox_quotes", "nse_bulk_deals", "nse_block_deals", "--date", f"{FRIDAY}"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 1
     assert "failed: nse_bulk_deals 2025-06-27" in done.stderr
-    assert "***" in done.stderr
-    assert "upstox_quotes" in done.stdout
-    assert exchange.headers[-1].get("Authorization") in (None, f"Bearer {replay.TOKEN}")
+    assert "nsit=***" in done.stderr
+    assert "quotes_" in done.stdout
     with engine.connect() as connection:
         kept = connection.execute(text("SELECT string_agg(f::text, ' ') FROM load_files f")).scalar_one()
-    texts = [done.stdout, done.stderr, kept]
-    texts += [path.read_text("utf-8", "replace") for path in (tmp_path / "home").rglob("*") if path.is_file()]
+    files = [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
+    texts = [done.output, caplog.text, kept, *(path.read_text("utf-8", "replace") for path in files)]
     secrets = [replay.TOKEN, *exchange.cookies]
+    assert f"Bearer {replay.TOKEN}" in [headers.get("Authorization") for headers in exchange.headers]
     assert len(secrets) > 1
+    assert len(files) > 6
     assert not [secret for secret in secrets for each in texts if secret in each]
 
 
@@ -522,15 +535,18 @@ def test_industries_are_asked_for_those_that_have_none(
 ) -> None:
     engine = clone(templates["embedded"])
     sd.load(_lists(exchange, tmp_path), engine=engine)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE securities SET is_active = symbol IN ('K&VCORP', 'NA', 'FINTARMET')"))
     result = sd.fetch("nse_industry", engine=engine)
     new = [file for file in result.files if file.status == "new"]
     with engine.connect() as connection:
         stored = connection.execute(text("SELECT symbol FROM industry_classification")).scalars().all()
-    assert "K&VCORP" in stored
-    assert len(stored) == len(new) == 22
+    assert sorted(stored) == ["K&VCORP", "NA"]
+    assert len(new) == 2
     exchange.log.clear()
-    sd.fetch("nse_industry", engine=engine)
-    assert not [each for each in exchange.asked() if each.played != "404"]
+    [file] = sd.fetch("nse_industry", engine=engine).files
+    assert file.status == "missing"
+    assert {each.path.rpartition("=")[2] for each in exchange.asked()} == {"FINTARMET"}
 
 
 # --- the command ----------------------------------------------------------------------------------------------------
@@ -553,12 +569,16 @@ def test_wrong_words(words: list[str], said: str) -> None:
     assert said in done.stderr
 
 
-def test_one_command_fetches_and_loads_a_day(exchange: Any, database_url: URL, engine: Engine) -> None:
+def test_one_command_fetches_and_loads_a_day(
+    exchange: Any, templates: dict[str, URL], clone: Callable[[URL], Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = clone(templates["embedded"])
+    monkeypatch.setenv("SCREENER_DATABASE_URL", engine.url.render_as_string(hide_password=False))
     exchange.files.pop("/content/indices/ind_close_all_27062025.csv")
     done = CliRunner().invoke(app, ["fetch", "--date", f"{FRIDAY}"])
     assert done.exit_code == 1
     assert "missing: nse_indices 2025-06-27" in done.stderr
-    assert "15 files: new 14, kept 0, no_file 0, missing 1, failed 0" in done.stderr
+    assert "14 files: new 13, kept 0, no_file 0, missing 1, failed 0" in done.stderr
     with engine.connect() as connection:
         days = connection.execute(text("SELECT DISTINCT date FROM ohlcv_daily")).scalars().all()
     assert days == [FRIDAY]
@@ -568,12 +588,13 @@ def test_one_command_fetches_and_loads_a_day(exchange: Any, database_url: URL, e
     done = CliRunner().invoke(app, ["fetch", "--date", f"{FRIDAY}", "--json"])
     assert done.exit_code == 0, done.stderr
     document = json.loads(done.stdout)
-    assert Counter(file["status"] for file in document["files"]) == {"kept": 14, "new": 1}
+    assert Counter(file["status"] for file in document["files"]) == {"kept": 13, "new": 1}
     assert [load["source"] for load in document["loads"]] == ["nse_indices"]
 
 
 # --- backfills ------------------------------------------------------------------------------------------------------
 
+Undisturbed = tuple[Path, dict[str, tuple[int, int]], int]
 TABLES = (
     *("securities", "indices", "ohlcv_daily", "market_cap_history", "bulk_deals", "block_deals", "name_changes"),
     *("surveillance_measures", "corporate_actions", "symbol_changes", "market_holidays", "listed_securities"),
@@ -602,14 +623,29 @@ def digests(home: Path) -> dict[str, str]:
     return found
 
 
+def there(home: Path) -> set[str]:
+    """What the raw files are of: a source and a day, or a list of today."""
+    return {
+        f"{path.parts[-3]} {path.parts[-2] if path.parts[-2] <= f'{LAST}' else path.name}"
+        for path in raw(home).values()
+    }
+
+
+def wanted(file: fetching.Fetched) -> str:
+    """The same, of what was asked for."""
+    if file.source == "upstox_holidays":
+        return f"upstox_holidays upstox_holidays_{fetching._now():%Y}.json"
+    return f"{file.source} {file.day or file.url.rpartition('/')[2]}"
+
+
 @pytest.fixture(scope="module")
 def undisturbed(
     replay: ModuleType,
     exchange_files: dict[str, bytes],
     module_engine_of: Callable[[], Engine],
     tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[dict[str, str], dict[str, tuple[int, int]], int]:
-    """What a backfill gives that nothing disturbs: the files, the rows, and how often it asked."""
+) -> Undisturbed:
+    """What a backfill gives that nothing disturbs: where its files are, the rows, and how often it asked."""
     home = tmp_path_factory.mktemp("undisturbed")
     with replay.Exchange() as exchange, pytest.MonkeyPatch.context() as patch:
         exchange.files |= exchange_files
@@ -618,29 +654,7 @@ def undisturbed(
         engine = module_engine_of()
         result = sd.fetch(None, FIRST, LAST, engine=engine)
         assert result.ok, [*result.missing, *result.failed]
-        return digests(home), contents(engine), len(exchange.log)
-
-
-@pytest.fixture(scope="module")
-def module_engine_of(templates: dict[str, URL], servers: dict[str, URL]) -> Iterator[Callable[[], Engine]]:
-    from sqlalchemy import create_engine
-
-    made: list[Engine] = []
-    admin = create_engine(servers["embedded"], isolation_level="AUTOCOMMIT")
-
-    def make() -> Engine:
-        name = f"backfill_{os.getpid()}_{len(made)}"
-        with admin.connect() as connection:
-            connection.execute(text(f'CREATE DATABASE "{name}" TEMPLATE "{templates["embedded"].database}"'))
-        made.append(create_engine(servers["embedded"].set(database=name)))
-        return made[-1]
-
-    yield make
-    for engine in made:
-        engine.dispose()
-        with admin.connect() as connection:
-            connection.execute(text(f'DROP DATABASE "{engine.url.database}" WITH (FORCE)'))
-    admin.dispose()
+        return home, contents(engine), len(exchange.log)
 
 
 def test_a_backfill_among_failures_is_complete_or_lists_what_is_missing(
@@ -648,33 +662,32 @@ def test_a_backfill_among_failures_is_complete_or_lists_what_is_missing(
     replay: ModuleType,
     templates: dict[str, URL],
     clone: Callable[[URL], Engine],
-    undisturbed: tuple[dict[str, str], dict[str, tuple[int, int]], int],
+    undisturbed: Undisturbed,
     tmp_path: Path,
 ) -> None:
     """One answer in ten fails, in every way in its turn."""
-    whole, rows, _ = undisturbed
-    engine = clone(templates["embedded"])
+    whole_home, rows, _ = undisturbed
+    home, engine = tmp_path / "home", clone(templates["embedded"])
     exchange.fault = replay.some_fail(SEED, 0.1 if FULL else 0.3)
     started = time.monotonic()
     result = sd.fetch(None, FIRST, LAST, engine=engine)
     played = Counter(each.played for each in exchange.asked() if each.played)
-    listed = {file.url.removeprefix(exchange.url) for file in (*result.missing, *result.failed)}
-    found = digests(tmp_path / "home")
-    lacking = {name: digest for name, digest in whole.items() if name not in found}
-    instead = {name for name in found if name not in whole}  # another address stood in
+    listed = {wanted(file) for file in (*result.missing, *result.failed)}
     print(f"{time.monotonic() - started:.1f} s, {len(exchange.log)} asked, {dict(played)}, {len(listed)} listed")
-    assert {name: found[name] for name in found if name in whole} == {n: d for n, d in whole.items() if n in found}
-    assert len(lacking) == len(listed) + len(instead)
-    for name in lacking:
-        base = name.partition("/")[2]
-        assert any(base in path for path in listed) or "Deals" in name or instead
     assert set(played) >= ({*EACH, "short_zip", "short_json", "404"} if FULL else {"404", "500"})
+    assert listed
+    assert there(home) | listed == there(whole_home)
+    assert not there(home) & listed
+    found, whole = digests(home), digests(whole_home)
+    instead = found.keys() - whole.keys()  # prices from another address
+    assert all(found[name] == whole[name] for name in found.keys() - instead)
+    assert all(name.startswith("nse_bhavcopy/BhavCopy_NSE_CM") for name in instead)
     exchange.fault = lambda path: None
     mended = sd.fetch(None, FIRST, LAST, engine=engine)
     assert mended.ok
-    assert {file.url.removeprefix(exchange.url) for file in mended.files if file.status == "new"} == listed
+    assert {wanted(file) for file in mended.files if file.status == "new"} == listed
+    assert there(home) == there(whole_home)
     if not instead:
-        assert digests(tmp_path / "home") == whole
         assert contents(engine) == rows
 
 
@@ -682,11 +695,12 @@ def test_a_killed_backfill_goes_on_where_it_was(
     exchange: Any,
     templates: dict[str, URL],
     clone: Callable[[URL], Engine],
-    undisturbed: tuple[dict[str, str], dict[str, tuple[int, int]], int],
+    undisturbed: Undisturbed,
     tmp_path: Path,
 ) -> None:
     """kill -9 after so many answers, at random; in the end also while it loads."""
-    whole, rows, asked = undisturbed
+    whole_home, rows, asked = undisturbed
+    whole = digests(whole_home)
     home, engine, random = tmp_path / "home", clone(templates["embedded"]), Random(SEED)
     kills = 20 if FULL else 2
     environment = os.environ | {"SCREENER_DATABASE_URL": engine.url.render_as_string(hide_password=False)}
