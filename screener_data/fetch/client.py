@@ -6,6 +6,7 @@ import datetime as dt
 import gzip
 import io
 import json
+import logging
 import random
 import re
 import time
@@ -23,6 +24,9 @@ from screener_data.errors import ConfigError, FetchError, NoSuchFileError
 from screener_data.fetch.addresses import Address, Body
 
 __all__ = ["Answer", "Client", "problem_of"]
+
+# at DEBUG it logs every header, cookies too
+logging.getLogger("httpcore").setLevel(logging.INFO)
 
 _BROWSER = {
     "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
@@ -206,6 +210,8 @@ def problem_of(data: bytes, body: Body, content_type: str | None = None) -> str 
         return f"an empty answer ({len(data)} bytes)"
     if start.startswith(b"<") or "text/html" in (content_type or ""):
         return f"a web page: {_said(data)!r}"
+    if body != "json" and start.startswith((b"{", b"[")):
+        return _json_problem(data) or f"JSON where a {body} is expected: {_said(data)!r}"
     match body:
         case "zip":
             return _zip_problem(data)
@@ -213,8 +219,6 @@ def problem_of(data: bytes, body: Body, content_type: str | None = None) -> str 
             return _gzip_problem(data)
         case "json":
             return _json_problem(data)
-    if start.startswith((b"{", b"[")):
-        return _json_problem(data) or f"JSON where a table is expected: {_said(data)!r}"
     if b"," not in start.splitlines()[0]:
         return f"no table: {_said(data)!r}"
     return None
