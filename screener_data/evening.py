@@ -173,7 +173,7 @@ def _post(result: EveningResult) -> None:
     try:
         answer = httpx.post(address.get_secret_value(), json=body, timeout=_PATIENCE)
         problem = None if answer.is_success else f"it answered {answer.status_code}"
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:  # the last two: certificates, a proxy
         problem = f"{type(error).__name__}: {notebooks.redacted(str(error))}"
     finally:
         talk.removeFilter(_nothing)

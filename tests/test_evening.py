@@ -243,7 +243,7 @@ def test_a_missing_file_fails_the_evening_and_is_told(place: Place, replay: Modu
     assert found["status"] == "failure"
     assert found["files"] == {"new": 1, "missing": 1}
     assert found["rows"]["inserted"] > 20  # what was there is loaded
-    assert found["error"].startswith("NotebookError: 1 wrong, the first: nse_surveillance missing: ")
+    assert found["error"].startswith("NotebookError: 1 wrong: nse_surveillance missing: ")
     assert found["report"].endswith(".failed.html")
     assert "REG1_IND270625.csv" in Path(found["report"]).read_text(encoding="utf-8")
 
@@ -276,9 +276,12 @@ def test_a_webhook_that_fails_is_told_and_hides_nothing(
         assert result.error is not None
         assert result.error.startswith("lost, and ")
         assert f"could not be told to SCREENER_WEBHOOK_URL: {problem}" in caplog.text
+    monkeypatch.setenv("HTTP_PROXY", "nonsense://127.0.0.1")
+    assert evening.run(DAY).error
+    assert "could not be told to SCREENER_WEBHOOK_URL: ValueError: Unknown scheme for proxy URL" in caplog.text
     monkeypatch.delenv("SCREENER_WEBHOOK_URL")
     assert evening.run(DAY).status == "failure"
-    assert caplog.text.count("could not be told") == 3
+    assert caplog.text.count("could not be told") == 4
     assert SECRET not in caplog.text
 
 
