@@ -23,9 +23,22 @@ from random import Random
 from urllib.parse import parse_qs, unquote, urlsplit
 
 TOKEN = "token-" + "of-upstox-4711"
-#: Each way in which an address fails. "short_zip" and "short_json" are whole answers of half a file.
+#: Each way in which an address fails. The "short" ones are whole answers of half a file.
 FAILURES = (
-    *("429", "500", "503", "timeout", "cut", "html", "json_error", "empty", "one_byte", "short_zip", "short_json"),
+    *(
+        "429",
+        "500",
+        "503",
+        "timeout",
+        "cut",
+        "html",
+        "json_error",
+        "empty",
+        "one_byte",
+        "short_zip",
+        "short_json",
+        "short_csv",
+    ),
     *("401", "403", "404"),
 )
 LISTS = {"EQUITY_L.csv", "eq_etfseclist.csv", "symbolchange.csv", "namechange.csv"}
@@ -59,6 +72,7 @@ class Exchange:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # headers and body are two packets
 
             def do_GET(self) -> None:
                 exchange.answer(self)
@@ -146,8 +160,11 @@ class Exchange:
             request.end_headers()
             request.wfile.write(data[: len(data) // 2])
             request.close_connection = True
-        elif failure in ("short_zip", "short_json"):
-            _send(request, 200, data[: len(data) // 2], {"Content-Type": "application/octet-stream"})
+        elif failure.startswith("short_"):
+            half = len(data) // 2
+            if failure == "short_csv":  # in the middle of a line
+                half = data.index(b",", data.rindex(b"\n", 0, half)) + 1
+            _send(request, 200, data[:half], {"Content-Type": "application/octet-stream"})
         elif failure in ("401", "403"):
             self._valid.clear()
             _send(request, int(failure), b"<html><title>Access Denied</title>", {})
@@ -192,6 +209,13 @@ def _send(request: BaseHTTPRequestHandler, status: int, body: bytes, headers: di
     return True
 
 
+def _short(path: str) -> str:
+    """How such a file is cut short so that one sees it; the few lines of deals may be too few."""
+    if path.startswith(("/v", "/api/holiday")):
+        return "short_json"
+    return "short_zip" if ".zip" in path else "short_csv" if "sec_bhav" in path or "ind_close" in path else ""
+
+
 def some_fail(seed: int, share: float, without: Iterable[str] = ()) -> Callable[[str], str | None]:
     """Makes so many of the answers fail, in every way; a file that was said not to be there stays so."""
     random, gone, kinds = Random(seed), set[str](), [each for each in FAILURES if each not in without]
@@ -202,11 +226,7 @@ def some_fail(seed: int, share: float, without: Iterable[str] = ()) -> Callable[
             return "404"
         if random.random() >= share:
             return None
-        fitting = [
-            each
-            for each in kinds
-            if (each != "short_zip" or ".zip" in path) and (each != "short_json" or path.startswith(("/v", "/api/h")))
-        ]
+        fitting = [each for each in kinds if not each.startswith("short_") or each == _short(path)]
         played = min(fitting, key=lambda each: (turn[each], random.random()))
         turn[played] += 1
         if played == "404":

@@ -219,8 +219,16 @@ def problem_of(data: bytes, body: Body, content_type: str | None = None) -> str 
             return _gzip_problem(data)
         case "json":
             return _json_problem(data)
-    if b"," not in start.splitlines()[0]:
+    return _csv_problem(start.splitlines()[0], data)
+
+
+def _csv_problem(first: bytes, data: bytes) -> str | None:
+    """A table ends with a line break, or with a line that has all its cells; a note below it has none."""
+    last = data[data.rfind(b"\n") + 1 :]
+    if not (cells := first.count(b",")):
         return f"no table: {_said(data)!r}"
+    if 0 < last.count(b",") < cells:
+        return f"a table that is cut short: its last line is {_said(last)!r}"
     return None
 
 

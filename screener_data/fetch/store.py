@@ -2,7 +2,8 @@
 
 `raw/<source>/<day>/<file>` are the bytes as they came; `.<file>.json` beside it has their sha256, their number, the
 address, the time (UTC) and the answer's headers. The note is written first, the file is put in its place last: a file
-that is there is whole, whenever the process may have been killed. A note of sha256 null says that there is none.
+that is there is whole, whenever the process may have been killed; what a dying machine has damaged, the sha256 tells.
+A note of sha256 null says that there is no such file.
 """
 
 from __future__ import annotations
@@ -83,10 +84,12 @@ class Store:
         """Keep an answer's bytes; what is noted `about` them stands in the note."""
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}.part")
-        _write(part, answer.data)
+        with part.open("wb") as file:
+            file.write(answer.data)
+            file.flush()
+            os.fsync(file.fileno())
         self._note(path, answer, hashlib.sha256(answer.data).hexdigest(), about)
         part.replace(path)
-        _sync(path.parent)
         return path
 
     def put_absent(self, path: Path, url: str, at: dt.datetime) -> None:
@@ -104,25 +107,9 @@ class Store:
             **about,
         }
         part = path.with_name(f".{path.name}.json.part")
-        _write(part, json.dumps(note, indent=1, ensure_ascii=False).encode())
+        part.write_text(json.dumps(note, indent=1, ensure_ascii=False), encoding="utf-8")
         part.replace(_note(path))
 
 
 def _note(path: Path) -> Path:
     return path.with_name(f".{path.name}.json")
-
-
-def _write(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    """Have the folder's new entry on disk, too."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
