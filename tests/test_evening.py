@@ -236,14 +236,17 @@ def test_a_holiday_is_a_success_that_says_so(place: Place) -> None:
 
 @on_the_embedded_server
 @pytest.mark.usefixtures("first")
-def test_a_missing_file_fails_the_evening_and_is_told(place: Place, replay: ModuleType) -> None:
+def test_a_missing_and_a_refused_file_fail_the_evening_and_are_told(place: Place, replay: ModuleType) -> None:
     del place.exchange.files["/content/cm/REG1_IND270625.csv"]
+    place.exchange.files["/content/indices/ind_close_all_27062025.csv"] = b"Level,Name\n1,2\n"
     place.listener.heard.clear()
-    found = place.run("date=2025-06-27", "sources=nse_bhavcopy, nse_surveillance", code=1)
+    found = place.run("date=2025-06-27", "sources=nse_bhavcopy, nse_indices,nse_surveillance", code=1)
     assert found["status"] == "failure"
-    assert found["files"] == {"new": 1, "missing": 1}
+    assert found["files"] == {"new": 2, "missing": 1}
     assert found["rows"]["inserted"] > 20  # what was there is loaded
-    assert found["error"].startswith("NotebookError: 1 wrong: nse_surveillance missing: ")
+    assert found["error"].startswith("NotebookError: 2 wrong: nse_surveillance missing: ")
+    assert "; nse_indices not loaded: " in found["error"]
+    assert "ind_close_all_27062025.csv" in found["error"]
     assert found["report"].endswith(".failed.html")
     assert "REG1_IND270625.csv" in Path(found["report"]).read_text(encoding="utf-8")
 
