@@ -149,6 +149,7 @@ def fetch(
 def last_session(day: Day = None, engine: Engine | None = None) -> dt.date:
     """The newest session on or before a day (None: today in India), by weekends and market_holidays.
 
+    >>> from screener_data.fetching import last_session
     >>> last_session("2025-03-16")  # a Sunday after Holi
     datetime.date(2025, 3, 13)
     """
@@ -171,6 +172,7 @@ def refresh_candles(
     Upstox adjusts candles at the time of fetching: each action rewrites the older ones. No symbols: all that candles
     are kept of. `fetch` does so by itself. Raises what `fetch` raises.
 
+    >>> from screener_data.fetching import refresh_candles
     >>> refresh_candles().files  # no candles were fetched here
     []
     """
@@ -421,22 +423,20 @@ class _Run:
             self.loads += ingest.load(waiting, engine=self.engine)
 
     def _loaded(self) -> set[Path]:
-        """The waiting files whose bytes were loaded: a file by its sha256, a zip by its members."""
-        digests = {path: str(self.store.note(path).get("sha256")) for path in self._waiting}
-        known = self._rows(
-            "SELECT DISTINCT sha256 FROM load_files WHERE state IN ('success', 'partial') AND sha256 = ANY(:digests)",
-            digests=list(digests.values()),
-        )
-        zips = self._rows(
-            "SELECT path, bool_and(state IN ('success', 'partial')) FROM (SELECT DISTINCT ON (file) state, "
-            "split_part(file, '!', 1) AS path FROM load_files WHERE split_part(file, '!', 1) = ANY(:paths) "
-            "AND file LIKE '%!%' ORDER BY file, id DESC) last GROUP BY path",
+        """The waiting files that were loaded: one with these bytes under its name, which may tell a day; a zip's
+        members."""
+        digests = {path: self.store.note(path).get("sha256") for path in self._waiting}
+        rows = self._rows(
+            "SELECT DISTINCT ON (file) split_part(file, '!', 1), file LIKE '%!%', sha256, "
+            "state IN ('success', 'partial') FROM load_files WHERE split_part(file, '!', 1) = ANY(:paths) "
+            "ORDER BY file, id DESC",
             paths=[str(path) for path in digests],
         )
-        by_bytes = {digest for (digest,) in known}
-        return {path for path, digest in digests.items() if digest in by_bytes} | {
-            Path(path) for path, ok in zips if ok
-        }
+        done: dict[Path, bool] = {}
+        for name, in_zip, sha256, good in rows:
+            path = Path(name)
+            done[path] = done.get(path, True) and good and (in_zip or sha256 == digests[path])
+        return {path for path, loaded in done.items() if loaded}
 
     def _rows(self, statement: str, **values: Any) -> Sequence[Any]:
         with self.engine.connect() as connection:
