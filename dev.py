@@ -2,7 +2,7 @@
 """The project's two jobs on a bare machine with Python and pip: `python3 dev.py run` and `python3 dev.py test`.
 
     env            make .venv from pyproject.toml and constraints.txt (uv when it is on PATH, else pip)
-    run            env, then: database, migrations, notebooks 01 to 05, and what was loaded
+    run            env, then: database, migrations, notebooks 01 to 05 on a sample market, and what was loaded
     lint           env, then: ruff, mypy, import-linter
     test [ARG …]   env, then: lint and the whole suite with its coverage; with arguments: pytest ARG …
     faults [ARG …] env, then: kills, crowds, broken files, full disks in their full number, with figures (half an hour)

@@ -10,12 +10,14 @@ import typing
 
 from screener_data.adjust import factors
 from screener_data.database.engine import connect
+from screener_data.fetching import FetchResult, fetch
 from screener_data.ingest import LoadResult, load, replay
 from screener_data.quality import check
 from screener_data.read import coverage, metrics, panel, prices, rejects, sessions, status
 from screener_data.screens import screen, screens
 
 __all__ = [
+    "FetchResult",
     "LoadResult",
     "breadth",
     "calculate",
@@ -24,6 +26,7 @@ __all__ = [
     "connect",
     "coverage",
     "factors",
+    "fetch",
     "load",
     "metrics",
     "panel",

@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -17,7 +18,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from typer.core import TyperGroup
 
-from screener_data import ingest, quality, read
+from screener_data import fetching, ingest, quality, read
 from screener_data.config import settings, workspace
 from screener_data.database import migrate
 from screener_data.database.engine import connect, database_url, embedded_server, reason_of
@@ -98,6 +99,38 @@ def load(
 ) -> None:
     """Load files of the exchange. Exit code 1 if any file failed; rejected rows are kept in the quarantine."""
     _report(ingest.load(paths, source), as_json)
+
+
+@app.command()
+def fetch(
+    sources: Annotated[
+        list[str] | None, typer.Argument(metavar="[SOURCE]…", help="Else all but those asked symbol by symbol.")
+    ] = None,
+    date: Annotated[str | None, typer.Option(metavar="DAY", help="This day alone; else the last session.")] = None,
+    first: Annotated[str | None, typer.Option("--from", metavar="DAY", help="From this day on.")] = None,
+    last: Annotated[str | None, typer.Option("--to", metavar="DAY", help="Up to this day.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Download what is missing to SCREENER_HOME/raw, then load it. Exit code 1 if a file is missing, or one failed."""
+    if date is not None and (first is not None or last is not None):
+        raise UsageError("give either --date, or --from and --to")
+    done = fetching.fetch(sources or None, date or first, date or last)
+    files = [file.model_dump() for file in done.files]
+    if as_json:
+        _print({"files": files, "loads": [load.model_dump() for load in done.loads]}, as_json)
+    else:
+        shown = [file for file in files if file["status"] not in ("kept", "no_file")]
+        _print(shown, as_json, ["source", "day", "status", "file"])
+        _print([load.model_dump() for load in done.loads], as_json, _LOADED)
+    for file in (*done.missing, *done.failed):
+        _say(f"{file.status}: {file.source} {file.day or ''}: {file.error}")
+    for load in done.loads:
+        if load.error:
+            _say(f"error: {load.error}")
+    counts = Counter(str(file.status) for file in done.files)
+    _say(f"{len(files)} files: " + ", ".join(f"{status} {counts[status]:,}" for status in _STATUSES))
+    if not done.ok:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -206,15 +239,21 @@ def screen(
 
 @app.command()
 def run(
-    notebook: Annotated[str, typer.Argument(help="Its name (01_schema_setup, or 01), or a path.")],
+    notebook: Annotated[str, typer.Argument(help="Its name (01_schema_setup, or 01), or a path; or: evening.")],
     parameters: Annotated[
         list[str] | None,
         typer.Argument(metavar="name=value", help="Its parameters; a word without = is the next notebook."),
     ] = None,
 ) -> None:
-    """Run notebooks through papermill with checked parameters; prints the outputs' paths. The first failure ends it."""
+    """Run notebooks through papermill with checked parameters; prints the outputs' paths. The first failure ends it.
+
+    `run evening [date=DAY] [sources=A,B]` fetches, loads, computes and checks, one run at a time; prints one JSON line.
+    """
     from screener_data import notebooks  # here, since papermill takes longer to import than most commands to run
 
+    if notebook == "evening":
+        _evening(parameters or [])
+        return
     wanted: list[tuple[str, dict[str, str]]] = [(notebook, {})]
     for each in parameters or []:
         name, equals, value = each.partition("=")
@@ -230,6 +269,27 @@ def run(
         if not done.ok:
             _say(f"error: {done.notebook} failed after {done.seconds:.0f} s: {done.error}")
             raise typer.Exit(1)
+
+
+def _evening(words: Sequence[str]) -> None:
+    from screener_data import evening, notebooks  # here, too
+
+    given = {}
+    for each in words:
+        name, equals, given[name] = each.partition("=")
+        if not equals:
+            raise UsageError(f"`run evening` runs alone, and takes date=DAY and sources=A,B; given: {each!r}")
+    notebooks.check(evening.NOTEBOOK, given)
+    done = evening.run(given.get("date"), given.get("sources"))
+    typer.echo(done.model_dump_json())
+    for name in ("files", "rows", "metrics", "findings"):
+        counts = ", ".join(f"{what} {count:,}" for what, count in getattr(done, name).items())
+        _say(f"{name}: {counts or 'none'}")
+    _say(f"report: {done.report}")
+    if done.error:
+        _say(f"error: evening failed after {done.seconds:.0f} s: {done.error}")
+        raise typer.Exit(1)
+    _say(done.holiday or f"{done.session}: done in {done.seconds:.0f} s")
 
 
 @app.command()
@@ -293,10 +353,12 @@ def _become(words: list[str], environment: Mapping[str, str]) -> NoReturn:
 # --- showing --------------------------------------------------------------------------------------------------------
 
 _COUNTS = ("read", "inserted", "updated", "unchanged", "rejected", "skipped")
+_LOADED = ["file", "source", "status", *_COUNTS, "elapsed_ms"]
+_STATUSES = ("new", "kept", "no_file", "missing", "failed")
 
 
 def _report(results: Sequence[ingest.LoadResult], as_json: bool) -> None:
-    _print([result.model_dump() for result in results], as_json, ["file", "source", "status", *_COUNTS, "elapsed_ms"])
+    _print([result.model_dump() for result in results], as_json, _LOADED)
     for result in results:
         if result.error:
             _say(f"error: {result.error}" if result.file in result.error else f"error: {result.file}: {result.error}")

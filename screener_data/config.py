@@ -44,6 +44,28 @@ class Settings(BaseSettings):
     )
     cache: bool = Field(default=True, description="Whether wide reads are kept as files under `home`; see cache.py.")
 
+    webhook_url: SecretStr | None = Field(
+        default=None, description="Where a failed evening run is told, as JSON by POST; the address is a secret."
+    )
+    upstox_token: SecretStr | None = Field(default=None, description="What Upstox asks for before it gives quotes.")
+    fetch_rate: float = Field(default=3, gt=0, description="At most so many requests a second.")
+    fetch_tries: int = Field(default=5, ge=1, description="How often an address is asked before it counts as failed.")
+    fetch_backoff: float = Field(
+        default=1, ge=0, description="Seconds before the second try; each further pause is twice as long, give or take."
+    )
+    fetch_timeout: float = Field(default=30, gt=0, description="Seconds of silence after which a request is given up.")
+    fetch_nse_url: str = Field(default="https://www.nseindia.com", description="Where the exchange's website is.")
+    fetch_archives_url: str = Field(default="https://nsearchives.nseindia.com", description="Where its files are.")
+    fetch_upstox_url: str = Field(default="https://api.upstox.com", description="Where Upstox answers.")
+    fetch_upstox_files_url: str = Field(default="https://assets.upstox.com", description="Where Upstox's lists are.")
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _of_the_web(cls, address: SecretStr | None) -> SecretStr | None:
+        if address and not address.get_secret_value().startswith(("http://", "https://")):
+            raise ValueError("an address begins with http:// or https://")
+        return address
+
     @field_validator("home", "runs")
     @classmethod
     def _whole(cls, folder: Path) -> Path:

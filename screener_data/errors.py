@@ -10,22 +10,29 @@ ScreenerError
 │   ├── EmptyFileError         no rows in a file that always has some
 │   ├── FileNameError          the name lacks what only it can tell (a date, a symbol)
 │   └── FileLimitError         larger than any file of its kind can be
+├── FetchError             an address did not give its file
+│   └── NoSuchFileError        the address says that there is no such file (404)
 ├── UsageError             a wrong argument, parameter or query
+├── BusyError              the same work is under way elsewhere; nothing was done
 └── NotebookError          a notebook stopped with an error
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 
 __all__ = [
+    "BusyError",
     "ConfigError",
     "DatabaseError",
     "EmptyFileError",
+    "FetchError",
     "FileError",
     "FileLimitError",
     "FileNameError",
     "HeaderError",
+    "NoSuchFileError",
     "NotDataError",
     "NotebookError",
     "Reason",
@@ -94,12 +101,29 @@ class FileLimitError(FileError):
     """The file is larger than any file of its kind can be."""
 
 
+class FetchError(ScreenerError):
+    """An address did not give its file, however often it was asked; nothing is kept of its answers."""
+
+
+class NoSuchFileError(FetchError):
+    """The address says that there is no such file: no session that day, or not published yet."""
+
+
 class UsageError(ScreenerError):
     """A wrong argument, notebook parameter or query; the command line answers it with exit code 2."""
 
 
+class BusyError(ScreenerError):
+    """The same work is under way elsewhere, and must not be done twice at once; nothing was done."""
+
+
 class NotebookError(ScreenerError):
-    """A notebook stopped with an error; its output so far is kept."""
+    """A notebook stopped with an error; its output so far is kept, in the file `output` where a run was lost."""
+
+    def __init__(self, problem: str, *, output: Path | None = None) -> None:
+        """Remember where that is."""
+        super().__init__(problem)
+        self.output = output
 
 
 class Reason(StrEnum):

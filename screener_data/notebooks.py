@@ -1,7 +1,7 @@
 """Notebooks as programs: typed parameters in, an executed copy with all that it showed out, an honest verdict.
 
 >>> from screener_data import notebooks
->>> notebooks.run("02", {"symbols": "40"}).output  # doctest: +SKIP
+>>> notebooks.run("02_ingest_sample", {"symbols": "40"}).output  # doctest: +SKIP
 PosixPath('runs/02_ingest_sample-20250701T031500Z.ipynb')
 
 A notebook fails when a cell raises. `sys.exit(0)` in a cell ends it early and counts as success.
@@ -44,6 +44,7 @@ from screener_data.loaders import SOURCES
 __all__ = [
     "NOTEBOOKS",
     "Explore",
+    "IngestDaily",
     "IngestSample",
     "Metrics",
     "Parameters",
@@ -51,6 +52,7 @@ __all__ = [
     "SchemaSetup",
     "Validate",
     "check",
+    "redacted",
     "run",
     "to_html",
 ]
@@ -76,10 +78,27 @@ def _source_or_nothing(value: str) -> str:
     return value
 
 
+def _sources_or_nothing(value: str) -> str:
+    for name in value.split(",") if value else ():
+        _source_or_nothing(name.strip() or ",")
+    return value
+
+
 class SchemaSetup(Parameters):
     """01_schema_setup: make the tables."""
 
     recreate: bool = Field(default=False, description="true drops every table first: ALL DATA IS LOST")
+
+
+class IngestDaily(Parameters):
+    """02_ingest_daily: fetch a session, load it, compute, check."""
+
+    date: Annotated[str, AfterValidator(_day_or_nothing)] = Field(
+        default="", description="the session, like 2025-06-27; empty: the last one"
+    )
+    sources: Annotated[str, AfterValidator(_sources_or_nothing)] = Field(
+        default="", description="whose files, like nse_bhavcopy,nse_indices; empty: all"
+    )
 
 
 class IngestSample(Parameters):
@@ -131,6 +150,7 @@ class Explore(Parameters):
 #: The notebooks of the package and their parameters. Those of other notebooks are read from their parameters cell.
 NOTEBOOKS: dict[str, type[Parameters]] = {
     "01_schema_setup": SchemaSetup,
+    "02_ingest_daily": IngestDaily,
     "02_ingest_sample": IngestSample,
     "03_validate": Validate,
     "04_metrics": Metrics,
@@ -253,7 +273,8 @@ def run(
         error = redact(_told(failure, partial).strip().partition("\n")[0])
     except (RuntimeError, TimeoutError) as failure:  # the kernel died, did not start or did not end
         reason = redact(str(failure).strip().partition("\n")[0])
-        raise NotebookError(f"{path.stem}: {reason} What it did so far: {folder / stem}.failed.ipynb") from None
+        output = folder / f"{stem}.failed.ipynb"
+        raise NotebookError(f"{path.stem}: {reason} What it did so far: {output}", output=output) from None
     finally:
         del _STORE.redactors[str(partial)]
         output = folder / (f"{stem}.failed.ipynb" if error else f"{stem}.ipynb")
@@ -309,8 +330,7 @@ def to_html(path: str | Path, output: str | Path | None = None) -> Path:
 
     source = Path(path).expanduser()
     target = Path(output).expanduser() if output is not None else source.with_suffix(".html")
-    redact = _Redactor(_environment(settings().runs))
-    document = nbformat.from_dict(redact.all(_read(source)))  # type: ignore[no-untyped-call]
+    document = nbformat.from_dict(redacted(_read(source)))  # type: ignore[no-untyped-call]
     figures = _with_figures(document)
     exporter = HTMLExporter(  # type: ignore[no-untyped-call]
         extra_loaders=[DictLoader({_PAGE: _TEMPLATE})], template_file=_PAGE
@@ -371,9 +391,12 @@ def _find(notebook: str | Path) -> Path:
     ours = sorted(_folder().glob("*.ipynb"))
     if given.parent in (Path(), Path("notebooks")):
         name = given.name.removesuffix(".ipynb")
-        for path in ours:
-            if path.stem == name or path.stem.partition("_")[0] == name:
-                return path
+        found = [path for path in ours if name in (path.stem, path.stem.partition("_")[0])]
+        if len(found) > 1:
+            both = " or ".join(path.stem for path in found)
+            raise UsageError(f"more than one notebook begins with {name}: say {both}")
+        if found:
+            return found[0]
     raise UsageError(f"no notebook {str(notebook)!r}; there are: {', '.join(path.stem for path in ours)}, or a path")
 
 
@@ -441,6 +464,11 @@ _HIDDEN = "***"
 _PASSWORD = re.compile(r"(?<=://)([^\s/:@]*):([^\s/@]+)@")
 
 
+def redacted(value: Any) -> Any:
+    """A JSON document or text as it may be shown: without passwords in addresses, and without the secrets in force."""
+    return _Redactor(_environment(settings().runs)).all(value)
+
+
 class _Redactor:
     """Takes secrets out of text: passwords in addresses, and what the environment's secrets are.
 
@@ -472,6 +500,8 @@ def _secrets(environment: Mapping[str, str]) -> Iterable[str]:
     for name, value in environment.items():
         if name.upper().endswith(("TOKEN", "SECRET", "PASSWORD", "API_KEY")):
             yield value
+        elif name.upper().endswith("WEBHOOK_URL"):  # who knows it can write there; parts of it come in messages, too
+            yield from (value, *(part for part in re.split(r"[/?&=:@]", value) if len(part) >= 12))
         elif "://" in value:
             yield from (found[2] for found in _PASSWORD.finditer(value))
             with suppress(ArgumentError, ValueError):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -112,6 +115,38 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("market")
     samples.write(folder, symbols=25, sessions=120)
     return folder
+
+
+@pytest.fixture(scope="session")
+def replay() -> ModuleType:
+    """tests/replay.py: an exchange of our own on a real socket."""
+    spec = importlib.util.spec_from_file_location("replay", Path(__file__).with_name("replay.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["replay"] = module  # dataclasses look it up there
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def exchange_files(replay: ModuleType, market: Path) -> dict[str, bytes]:
+    """The sample market's files under the exchange's own paths."""
+    found: dict[str, bytes] = replay.real_paths(market)
+    return found
+
+
+@pytest.fixture
+def exchange(
+    replay: ModuleType, exchange_files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Any]:
+    """A replayed exchange that has the sample market; the settings point to it, and to a home of the test's own."""
+    with replay.Exchange() as served:
+        served.files |= exchange_files
+        for name, value in served.settings().items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("SCREENER_HOME", str(tmp_path / "home"))
+        yield served
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import URL
 
 import screener_data as sd
-from screener_data import charts
+from screener_data import charts, fetching
 
 #: What needs no example: a type that the functions return.
-TYPES = {"LoadResult"}
+TYPES = {"FetchResult", "LoadResult"}
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +24,7 @@ def here(year: Path, year_url: URL, monkeypatch: pytest.MonkeyPatch) -> None:
 
 PUBLIC = {name: getattr(sd, name) for name in sd.__all__ if name not in TYPES}
 PUBLIC |= {"breadth_table": charts.breadth_table, "rotation_table": charts.rotation_table}
+PUBLIC |= {"last_session": fetching.last_session, "refresh_candles": fetching.refresh_candles}
 
 
 @pytest.mark.parametrize("name", PUBLIC)

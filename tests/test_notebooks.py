@@ -31,6 +31,7 @@ from screener_data.notebooks import NOTEBOOKS, RunResult, run
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / "notebooks").glob("*.ipynb"))
+SAMPLE = ROOT / "notebooks" / "02_ingest_sample.ipynb"
 SMALL = {"symbols": "25", "sessions": "120"}
 PASSWORD = "s3cr/t@höhe<&\"'>"  # what addresses, tables and JSON each spell in a way of their own
 
@@ -167,11 +168,22 @@ def test_mocks_for_ci_are_parameters(notebook: Any) -> None:
     ("name", "given", "said"),
     [
         ("01", {"recreate": "perhaps"}, r"01_schema_setup: parameter recreate \(bool\): .*given: 'perhaps'"),
-        ("02", {"typo": "1"}, r"no parameter 'typo' \(there are: folder, seed, symbols, sessions, source\)"),
-        ("02", {"symbols": "many"}, r"parameter symbols \(int\): .*given: 'many'"),
-        ("02", {"symbols": "3"}, r"parameter symbols \(int\): .*25; given: '3'"),
-        ("02", {"source": "nse_bonds"}, r"parameter source \(str\): .*nse_bhavcopy.*given: 'nse_bonds'"),
-        ("02", {"seed": "x", "typo": ""}, r"parameter seed .*; no parameter 'typo'"),
+        (
+            "02_ingest_sample",
+            {"typo": "1"},
+            r"no parameter 'typo' \(there are: folder, seed, symbols, .*, source\)",
+        ),
+        ("02_ingest_sample", {"symbols": "many"}, r"parameter symbols \(int\): .*given: 'many'"),
+        ("02_ingest_sample", {"symbols": "3"}, r"parameter symbols \(int\): .*25; given: '3'"),
+        ("02_ingest_sample", {"source": "nse_bonds"}, r"parameter source \(str\): .*nse_bhavcopy.*given: 'nse_bonds'"),
+        ("02_ingest_sample", {"seed": "x", "typo": ""}, r"parameter seed .*; no parameter 'typo'"),
+        ("02_ingest_daily", {"date": "30 June"}, r"parameter date \(str\): .*given: '30 June'"),
+        (
+            "02_ingest_daily",
+            {"sources": "nse_etfs,bonds"},
+            r"parameter sources \(str\): .*nse_bhavcopy.*'nse_etfs,bonds'",
+        ),
+        ("02_ingest_daily", {"sources": "nse_etfs,"}, r"parameter sources \(str\): .*given: 'nse_etfs,'"),
         ("03", {"fail_on": "always"}, r"parameter fail_on \(Literal\['error', 'warning', 'never'\]\): .*'always'"),
         ("03", {"since": "2025-02-30"}, r"parameter since \(str\): .*given: '2025-02-30'"),
         ("04", {"from_day": "today"}, r"04_metrics: parameter from_day \(str\): .*given: 'today'"),
@@ -230,8 +242,8 @@ def test_values_are_typed_by_the_parameters_cell(cell: str, given: str, value: o
 
 
 def test_only_what_was_given_is_injected() -> None:
-    assert typed(FILES[1], {"symbols": "40", "folder": "0700"}) == {"symbols": 40, "folder": "0700"}
-    assert typed(FILES[1], {}) == {}
+    assert typed(SAMPLE, {"symbols": "40", "folder": "0700"}) == {"symbols": 40, "folder": "0700"}
+    assert typed(SAMPLE, {}) == {}
 
 
 def test_notebooks_go_by_name_number_or_path(monkeypatch: pytest.MonkeyPatch, make: Make, place: Path) -> None:
@@ -242,6 +254,8 @@ def test_notebooks_go_by_name_number_or_path(monkeypatch: pytest.MonkeyPatch, ma
     assert notebooks._find("01_schema_setup.ipynb") == own
     with pytest.raises(UsageError, match=r"no parameter 'recreate' \(there are: n\)"):  # not the model of ours
         run(own, {"recreate": "true"})
+    with pytest.raises(UsageError, match="begins with 02: say 02_ingest_daily or 02_ingest_sample"):
+        notebooks._find("02")
     for name in ("06", "1", "", "elsewhere/01_schema_setup.ipynb"):
         with pytest.raises(UsageError, match=r"no notebook .*; there are: 01_schema_setup, .*05_explore, or a path"):
             notebooks._find(name)
@@ -250,7 +264,7 @@ def test_notebooks_go_by_name_number_or_path(monkeypatch: pytest.MonkeyPatch, ma
 def test_an_installed_wheel_has_its_notebooks_inside(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
     inside = place / "site" / "screener_data" / "_notebooks"
     inside.mkdir(parents=True)
-    (inside / FILES[2].name).write_bytes(FILES[2].read_bytes())
+    (inside / "03_validate.ipynb").write_bytes(FILES[3].read_bytes())
     monkeypatch.setattr(notebooks, "__file__", str(inside.with_name("notebooks.py")))
     assert notebooks._find("03") == inside / "03_validate.ipynb"
     with pytest.raises(UsageError, match="fail_on"):
@@ -489,7 +503,7 @@ def succeed(name: str, **parameters: str) -> Path:
 
 
 def test_all_run_in_one_database(empty_database: Engine, place: Path) -> None:
-    outputs = [succeed("01_schema_setup"), succeed("02", **SMALL)]
+    outputs = [succeed("01_schema_setup"), succeed("02_ingest_sample", **SMALL)]
     assert one(empty_database, "SELECT count(DISTINCT date) FROM ohlcv_daily") == 120
     bars = one(empty_database, "SELECT count(*) FROM ohlcv_daily")
     read = one(empty_database, "SELECT sum(read) FROM load_files")
@@ -497,7 +511,7 @@ def test_all_run_in_one_database(empty_database: Engine, place: Path) -> None:
     assert "GHOSTCO" in shown(outputs[1])
     assert "exchange_price_kept" in shown(outputs[1])
 
-    outputs.append(succeed("02", **SMALL))  # again
+    outputs.append(succeed("02_ingest_sample", **SMALL))  # again
     assert one(empty_database, "SELECT count(*) FROM ohlcv_daily") == bars
     again = "FROM load_files WHERE id > (SELECT max(id) / 2 FROM load_files)"
     assert one(empty_database, f"SELECT sum(inserted) {again}") == 0
@@ -582,7 +596,7 @@ def test_a_refused_file_fails_the_ingestion_after_it_is_shown(place: Path) -> No
     folder = place / "downloads"
     folder.mkdir()
     (folder / "EQUITY_L.csv").write_text("<html><body>Access Denied</body></html>")
-    result = run("02", {"folder": str(folder), "source": "nse_securities"})
+    result = run("02_ingest_sample", {"folder": str(folder), "source": "nse_securities"})
     assert result.error is not None
     assert result.error.startswith("NotebookError: 1 of 1 files failed, the first: ")
     assert result.error.endswith("EQUITY_L.csv")
@@ -596,7 +610,7 @@ def call(*words: object) -> subprocess.CompletedProcess[str]:
 @on_the_embedded_server
 def test_plain_papermill_runs_them(engine: Engine, place: Path) -> None:
     small = [word for name, value in SMALL.items() for word in ("-p", name, value)]
-    done = call("papermill", FILES[1], place / "out.ipynb", *small)
+    done = call("papermill", SAMPLE, place / "out.ipynb", *small)
     assert done.returncode == 0, done.stderr
     assert "each accounted for" in shown(place / "out.ipynb")
     assert one(engine, "SELECT count(DISTINCT date) FROM ohlcv_daily") == 120

@@ -27,6 +27,7 @@ FACE = {
     *("LoadResult", "replay", "rejects", "status", "check", "coverage", "factors"),
     *("chart", "breadth", "rotation"),
     *("screen", "screens"),
+    *("fetch", "FetchResult"),
 }
 
 
@@ -73,6 +74,12 @@ BOTH = "pd.DataFrame | pa.Table"
     [
         ("connect", {"url": None}, {}, "Engine"),
         ("load", {"path": inspect.Parameter.empty, "source": None}, {"engine": None}, "list[LoadResult]"),
+        (
+            "fetch",
+            dict.fromkeys(("sources", "first", "last")),
+            {"load": True, "engine": None, "progress": None},
+            "FetchResult",
+        ),
         ("replay", {"source": None}, {"engine": None}, "list[LoadResult]"),
         ("prices", dict.fromkeys(("symbols", "start", "end", "columns")), {"adjusted": False, "as_arrow": False}, BOTH),
         (
