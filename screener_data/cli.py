@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import pandas as pd
 import typer
@@ -19,9 +19,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from typer.core import TyperGroup
 
 from screener_data import fetching, ingest, quality, read
+from screener_data import schedule as evenings
 from screener_data.config import settings, workspace
-from screener_data.database import migrate
-from screener_data.database.engine import connect, database_url, embedded_server, reason_of
+from screener_data.database import dump, migrate
+from screener_data.database.engine import connect, database_url, embedded_server, for_programs, reason_of
 from screener_data.database.reader import READER, request
 from screener_data.database.setup import set_up
 from screener_data.errors import DatabaseError, ScreenerError, UsageError
@@ -83,6 +84,58 @@ def _initialised() -> Engine:
             "`screener-data init` again."
         )
     return engine
+
+
+@app.command()
+def backup(
+    file: Annotated[Path | None, typer.Argument(help="Where to; else a new file in SCREENER_HOME/backups.")] = None,
+) -> None:
+    """Write all tables into one file of pg_dump's, and print its path. The file is whole, or it is not there."""
+    made = dump.backup(file)
+    typer.echo(made)
+    _say(f"{made.stat().st_size:,} bytes; `screener-data restore {made}` brings them back")
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="What `backup` has written.")],
+    replace: Annotated[bool, typer.Option("--replace", help="Give up the rows that are stored now.")] = False,
+) -> None:
+    """Bring a backup back, and the tables to the newest version. If it fails, nothing has changed."""
+    rows = dump.restore(file, replace=replace)
+    engine = _initialised()
+    _say(f"restored {sum(rows.values()):,} rows of {len(rows)} tables, schema {migrate.current(engine)}")
+
+
+@app.command()
+def schedule(
+    kind: Annotated[Literal["cron", "systemd"], typer.Argument(help="What is to start it.")],
+    at: Annotated[str, typer.Option(metavar="HH:MM", help="The time in India.")] = evenings.AT,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="A folder to write the units to; else they are printed.")
+    ] = None,
+) -> None:
+    """Print what makes cron or systemd run `screener-data run evening` every day. Nothing is installed."""
+    if exposed := evenings.exposed():
+        _say(f"note: others can read {exposed}, where passwords are: chmod 600 it")
+    if kind == "cron":
+        units, folder = {"crontab": evenings.cron(at)}, None
+    else:
+        units, folder = evenings.systemd(at), evenings.units_folder()
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+    for name, content in units.items():
+        if output is None:
+            typer.echo(f"# {folder}/{name}\n{content}" if folder else content, nl=folder is not None)
+        else:
+            (output / name).write_text(content, encoding="utf-8")
+            typer.echo(output / name)
+    if folder:
+        user = "" if folder.startswith("/") else "--user "
+        started = " ".join(name for name in sorted(units) if "[Install]" in units[name])
+        _say(f"once they are in {folder}: systemctl {user}daemon-reload; systemctl {user}enable --now {started}")
+        if user:
+            _say("so that they run while you are not logged in: loginctl enable-linger")
 
 
 @app.command("reader-sql")
@@ -316,8 +369,7 @@ def psql(ctx: typer.Context) -> None:
     program = str(server.binary("psql")) if server else shutil.which("psql")
     if program is None:
         raise DatabaseError("there is no psql on PATH; install PostgreSQL's client")
-    secret = {"PGPASSWORD": str(address.password)} if address.password else {}  # never an argument: `ps` shows those
-    shown = address._replace(drivername="postgresql", password=None).render_as_string()  # set() ignores a None
+    shown, secret = for_programs(address)
     _become([program, shown, *ctx.args], os.environ | secret)
 
 

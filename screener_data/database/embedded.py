@@ -27,7 +27,7 @@ import psycopg2
 
 from screener_data.errors import DatabaseError
 
-__all__ = ["EmbeddedServer"]
+__all__ = ["EmbeddedServer", "client"]
 
 _log = logging.getLogger(__name__)
 
@@ -310,6 +310,25 @@ def _reason(output: bytes) -> str:
 
 
 # --- programs and processes
+
+
+def client(name: str, server: int = 0) -> Path:
+    """The program `name` (pg_dump, pg_restore, …) for a server of major version `server`, without one the newest.
+
+    Of those in the wheel and on PATH it is the oldest that is as new as the server. Raises DatabaseError where all are
+    older: a program of an older version does not understand a newer server.
+    """
+    found = {major: folder / name for major, folder in _program_folders().items() if (folder / name).is_file()}
+    if on_path := shutil.which(name):
+        found[_major(Path(on_path))] = Path(on_path)
+    fitting = [major for major in found if major >= server]
+    if not fitting:
+        here = f"{name} is here as {', '.join(map(str, sorted(found)))}" if found else f"there is no {name} here"
+        raise DatabaseError(
+            f"the server is PostgreSQL {server}, and {here}. Install the client programs of PostgreSQL {server} or "
+            "newer, and see that they are on PATH."
+        )
+    return found[min(fitting) if server else max(fitting)]
 
 
 def _program_folders() -> dict[int, Path]:

@@ -13,7 +13,16 @@ from screener_data.database.embedded import EmbeddedServer
 from screener_data.database.reader import READER, STATEMENT_TIMEOUT, may_become_reader
 from screener_data.errors import ConfigError, DatabaseError
 
-__all__ = ["OLDEST_SERVER", "connect", "database_url", "embedded_server", "is_lost", "ready", "reason_of"]
+__all__ = [
+    "OLDEST_SERVER",
+    "connect",
+    "database_url",
+    "embedded_server",
+    "for_programs",
+    "is_lost",
+    "ready",
+    "reason_of",
+]
 
 #: The oldest PostgreSQL that the package is written for (major version).
 OLDEST_SERVER = 15
@@ -64,6 +73,15 @@ def connect(url: str | URL | None = None, *, read_only: bool = False) -> Engine:
             stacklevel=2,
         )
     return _engine(engine.url, f"{_READ_ONLY} -c role={READER}" if becomes else _READ_ONLY)
+
+
+def for_programs(url: URL) -> tuple[str, dict[str, str]]:
+    """An address for PostgreSQL's programs, and the password apart, for the environment: `ps` shows arguments."""
+    if "sslpassword" in url.query:
+        raise ConfigError("sslpassword in the address would be shown by `ps`: use a key file without a password.")
+    password = url.password or url.query.get("password")
+    shown = url._replace(drivername="postgresql", password=None).difference_update_query(["password"])
+    return shown.render_as_string(hide_password=False), {"PGPASSWORD": str(password)} if password else {}
 
 
 _READ_ONLY = f"-c default_transaction_read_only=on -c statement_timeout={STATEMENT_TIMEOUT}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 from alembic import command
@@ -13,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from screener_data.database.engine import reason_of
 from screener_data.errors import DatabaseError
 
-__all__ = ["LOCK", "current", "downgrade", "head", "upgrade"]
+__all__ = ["LOCK", "current", "downgrade", "head", "revisions", "upgrade"]
 
 #: The advisory lock under which migrations run, so that several `init` at once work.
 LOCK = 0x5C4EE
@@ -32,20 +34,22 @@ def _config(connection: Connection) -> Config:
     return config
 
 
-def upgrade(engine: Engine) -> None:
-    """Bring the database to the newest schema. Safe when several processes do it at once."""
-    _run(engine, lambda config: command.upgrade(config, "head"))
+def upgrade(database: Engine | Connection, revision: str = "head") -> None:
+    """Bring the database to the newest schema, or to `revision`. Safe when several processes do it at once.
+
+    On a connection it is a part of the transaction that is open there.
+    """
+    _run(database, lambda config: command.upgrade(config, revision))
 
 
-def downgrade(engine: Engine) -> None:
-    """Remove every table and type of ours. All data is lost."""
-    _run(engine, lambda config: command.downgrade(config, "base"))
+def downgrade(database: Engine | Connection) -> None:
+    """Remove every table and type of ours. All data is lost. On a connection: within its transaction."""
+    _run(database, lambda config: command.downgrade(config, "base"))
 
 
-def _run(engine: Engine, work: object) -> None:
-    assert callable(work)  # noqa: S101
+def _run(database: Engine | Connection, work: Callable[[Config], None]) -> None:
     try:
-        with engine.begin() as connection:
+        with database.begin() if isinstance(database, Engine) else nullcontext(database) as connection:
             work(_config(connection))
     except SQLAlchemyError as error:
         raise DatabaseError(f"the migration failed and was rolled back: {reason_of(error)}") from error
@@ -61,6 +65,15 @@ def current(engine: Engine) -> str | None:
 
 def head() -> str | None:
     """The newest revision that this version of the package knows."""
+    return _directory().get_current_head()
+
+
+def revisions() -> list[str]:
+    """All revisions that this version of the package knows, the oldest first."""
+    return [script.revision for script in _directory().walk_revisions()][::-1]
+
+
+def _directory() -> ScriptDirectory:
     config = Config()
     config.set_main_option("script_location", str(_scripts()).replace("%", "%%"))
-    return ScriptDirectory.from_config(config).get_current_head()
+    return ScriptDirectory.from_config(config)
