@@ -10,6 +10,7 @@ import typing
 
 from screener_data.adjust import factors
 from screener_data.database.engine import connect
+from screener_data.gaps import gaps
 from screener_data.ingest import LoadResult, load, replay
 from screener_data.quality import check
 from screener_data.read import coverage, metrics, panel, prices, rejects, status
@@ -25,6 +26,7 @@ __all__ = [
     "connect",
     "coverage",
     "factors",
+    "gaps",
     "load",
     "metrics",
     "panel",
