@@ -196,11 +196,8 @@ def _bars(connection: Connection, calendar: Days, wanted: list[str] | None) -> _
 
 
 def _holes(connection: Connection, calendar: Days, bars: _Bars) -> _Holes:
-    listed: dict[str, dt.date] = dict(
-        connection.execute(text("SELECT symbol, listing_date FROM securities WHERE listing_date IS NOT NULL"))
-        .tuples()
-        .all()
-    )
+    found = connection.execute(text("SELECT symbol, listing_date FROM securities WHERE listing_date IS NOT NULL"))
+    listed = {row.symbol: row.listing_date for row in found}
     dates = np.array([listed.get(symbol) for symbol in bars.symbols], "M8[D]")
     is_known = ~np.isnat(dates)
     listing = np.where(is_known, np.searchsorted(calendar, dates), 0)
@@ -245,11 +242,12 @@ def _told(connection: Connection, calendar: Days, bars: _Bars, holes: _Holes) ->
     listing = holes.listing[holes.code]
     unlisted = (holes.session < listing) & (bars.session[holes.after] >= listing)
     rejected = _rejected(connection, calendar, bars, holes)
-    is_open = ~unlisted & loaded & whole & ~rejected  # for what other tables tell
     other_series, traded, untraded = _market_cap(connection, calendar, bars, holes)
-    traded |= _also_in(connection, calendar, bars, holes, is_open, "bulk_deals", "block_deals")
-    watched = _also_in(connection, calendar, bars, holes, is_open, "surveillance_measures")
     differs, equals = _of_prev_close(calendar, bars, holes, ~(loaded & whole) | rejected)
+    is_open = ~unlisted & loaded & whole & ~rejected & ~other_series  # so far
+    traded = traded | _also_in(connection, calendar, bars, holes, is_open, _TRADES)
+    is_open &= ~(traded | untraded | differs | equals)
+    watched = _also_in(connection, calendar, bars, holes, is_open, "SELECT symbol, date FROM surveillance_measures")
     conditions = [
         *(unlisted, ~loaded, ~whole, rejected, other_series),
         *(traded & lost, traded, untraded, differs & lost, differs, equals, watched),
@@ -325,20 +323,15 @@ def _rejected(connection: Connection, calendar: Days, bars: _Bars, holes: _Holes
 def _market_cap(connection: Connection, calendar: Days, bars: _Bars, holes: _Holes) -> tuple[_Bools, _Bools, _Bools]:
     """What market capitalisation tells of holes: another series on the day, a trade on the day, no trade on it.
 
-    A row tells its security's last trade: the first row on the hole's day or after it tells whether that was then.
+    A row tells its security's last trade: the first row on the hole's day or after it tells whether that was then. Rows
+    in a stored series that tell of a trade on their own day, nearly all, are left to _TRADES.
     """
-    in_scope = "(m.series IS NULL OR m.series = ANY(:series))"
     rows = pd.DataFrame(
         connection.execute(
             text(
-                # rows that tell of a trade on their own day matter only where the bar is not there
-                f"SELECT m.symbol, m.date, {in_scope}, m.last_trade_date FROM market_cap_history m "
-                f"WHERE NOT {in_scope} OR m.last_trade_date < m.date UNION ALL "
-                f"SELECT m.symbol, m.date, true, m.last_trade_date FROM market_cap_history m WHERE {in_scope} "
-                "AND m.last_trade_date = m.date AND NOT EXISTS (SELECT FROM ohlcv_daily o "
-                "WHERE o.symbol = m.symbol AND o.date = m.date)"
-            ),
-            {"series": list(SERIES)},
+                f"SELECT symbol, date, {_IN_SCOPE}, last_trade_date FROM market_cap_history "
+                f"WHERE NOT {_IN_SCOPE} OR last_trade_date < date"
+            )
         ).all(),
         columns=["symbol", "date", "in_scope", "last_trade"],
     )
@@ -359,8 +352,17 @@ def _market_cap(connection: Connection, calendar: Days, bars: _Bars, holes: _Hol
     return other, is_of_it & is_in_scope & traded, is_of_it & (last_trade < hole_day)
 
 
-def _also_in(connection: Connection, calendar: Days, bars: _Bars, holes: _Holes, asked: _Bools, *tables: str) -> _Bools:
-    """Which of the holes that are asked for have a row of the symbol and the day in one of the tables."""
+#: Of market_cap_history: a series that ohlcv_daily holds.
+_IN_SCOPE = f"(series IS NULL OR series IN ({', '.join(map(repr, SERIES))}))"
+#: Symbols and days on which they traded in such a series, or in one that is not told.
+_TRADES = (
+    "SELECT symbol, date FROM bulk_deals UNION ALL SELECT symbol, date FROM block_deals UNION ALL "
+    f"SELECT symbol, date FROM market_cap_history WHERE {_IN_SCOPE} AND last_trade_date = date"
+)
+
+
+def _also_in(connection: Connection, calendar: Days, bars: _Bars, holes: _Holes, asked: _Bools, query: str) -> _Bools:
+    """Which of the holes that are asked for have their symbol and day among the rows of a query."""
     places = np.flatnonzero(asked)
     found = np.zeros(len(asked), bool)
     if not len(places):
@@ -368,9 +370,7 @@ def _also_in(connection: Connection, calendar: Days, bars: _Bars, holes: _Holes,
     rows = connection.execute(
         text(
             "SELECT DISTINCT h.place FROM unnest(CAST(:symbols AS text[]), CAST(:days AS date[])) WITH ORDINALITY "
-            "AS h (symbol, day, place) JOIN ("
-            + " UNION ALL ".join(f"SELECT symbol, date FROM {table}" for table in tables)
-            + ") t ON (t.symbol, t.date) = (h.symbol, h.day)"
+            f"AS h (symbol, day, place) JOIN ({query}) r ON (r.symbol, r.date) = (h.symbol, h.day)"
         ),
         {
             "symbols": np.array(bars.symbols, object)[holes.code[places]].tolist(),
