@@ -76,7 +76,7 @@ def gaps(
 
     >>> import screener_data as sd
     >>> sd.gaps("PAUSECO")[["kind", "sessions"]].values.tolist()
-    [['suspended', 8]]
+    [['suspended', 17]]
     """
     wanted = None if symbols is None or symbols == "all" else [symbols] if isinstance(symbols, str) else list(symbols)
     with ready(engine).connect().execution_options(isolation_level="REPEATABLE READ") as connection:
