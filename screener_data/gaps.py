@@ -75,8 +75,8 @@ def gaps(
     for an unknown symbol.
 
     >>> import screener_data as sd
-    >>> sd.gaps("PAUSECO")[["kind", "sessions"]].values.tolist()
-    [['suspended', 17]]
+    >>> sd.gaps("PAUSECO").groupby("kind")["sessions"].sum().to_dict()
+    {'suspended': 17}
     """
     wanted = None if symbols is None or symbols == "all" else [symbols] if isinstance(symbols, str) else list(symbols)
     with ready(engine).connect().execution_options(isolation_level="REPEATABLE READ") as connection:
