@@ -11,10 +11,12 @@ import typing
 from screener_data.adjust import factors
 from screener_data.database.engine import connect
 from screener_data.fetching import FetchResult, fetch
+from screener_data.gaps import gaps
 from screener_data.ingest import LoadResult, load, replay
 from screener_data.quality import check
-from screener_data.read import coverage, metrics, panel, prices, rejects, sessions, status
+from screener_data.read import coverage, metrics, panel, prices, rejects, status
 from screener_data.screens import screen, screens
+from screener_data.sessions import sessions
 
 __all__ = [
     "FetchResult",
@@ -27,6 +29,7 @@ __all__ = [
     "coverage",
     "factors",
     "fetch",
+    "gaps",
     "load",
     "metrics",
     "panel",

@@ -26,6 +26,8 @@ from screener_data.database.engine import connect, database_url, embedded_server
 from screener_data.database.reader import READER, request
 from screener_data.database.setup import set_up
 from screener_data.errors import DatabaseError, ScreenerError, UsageError
+from screener_data.gaps import gaps as gaps_of
+from screener_data.gaps import plan
 from screener_data.loaders import SOURCES
 from screener_data.screens import screen as screened
 from screener_data.screens import screens
@@ -257,6 +259,29 @@ def check(as_json: AsJson = False) -> None:
         _say(f"{len(findings)} checks, {len(found)} with findings, {sum(f.failed for f in found)} of them errors")
     if any(finding.failed for finding in findings):
         raise typer.Exit(1)
+
+
+@app.command()
+def gaps(
+    symbols: Annotated[list[str] | None, typer.Argument(metavar="SYMBOL…", help="Only these; else all.")] = None,
+    first: Annotated[str | None, typer.Option("--from", metavar="DAY", help="Sessions from this day on.")] = None,
+    last: Annotated[str | None, typer.Option("--to", metavar="DAY", help="Up to this day.")] = None,
+    as_plan: Annotated[bool, typer.Option("--plan", help="Print what to fetch for the missing ones instead.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the sessions on which securities have no bar, and why; or, with --plan, the commands that fetch them."""
+    found = gaps_of(symbols or None, first, last)
+    if as_plan:
+        runs = plan(found)
+        if as_json:
+            _print([run.as_json() for run in runs], as_json)
+        for run in () if as_json else runs:
+            typer.echo(run.command)
+    else:
+        days = {name: found[name].dt.date for name in ("first", "last")}
+        _print(found.assign(**days).to_dict("records"), as_json, found.columns.tolist())
+    for kind, sessions in found.groupby("kind")["sessions"].sum().items():
+        _say(f"{kind}: {sessions:,} sessions of {found.loc[found['kind'] == kind, 'symbol'].nunique():,} securities")
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""What is stored, as tables for people: prices, metrics, sessions, what was loaded, what was rejected."""
+"""What is stored, as tables for people: prices, metrics, what was loaded, what was rejected."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from screener_data.errors import DatabaseError, UsageError
 from screener_data.loaders.sources import require_source
 from screener_data.models import CalculatedMetrics, OHLCVDaily
 
-__all__ = ["coverage", "metrics", "panel", "prices", "rejects", "sessions", "status"]
+__all__ = ["coverage", "metrics", "panel", "prices", "rejects", "status"]
 
 Symbols = str | Iterable[str] | None
 
@@ -219,21 +219,6 @@ def panel(
         columns=pd.Index(symbol.categories.astype(str), name="symbol"),
         copy=False,
     )
-
-
-def sessions(start: Day = None, end: Day = None, *, engine: Engine | None = None) -> pd.DatetimeIndex:
-    """The days on which securities traded, as far as stored; `start` and `end` are included.
-
-    >>> import screener_data as sd
-    >>> sd.sessions("2025-06-25", "2025-06-30").strftime("%d").tolist()
-    ['25', '26', '27', '30']
-    """
-    days = coverage(engine=engine)
-    index = pd.DatetimeIndex(days.index[days["securities"] > 0])
-    first, last = as_day(start), as_day(end)
-    if first is not None:
-        index = index[index >= pd.Timestamp(first)]
-    return index[index <= pd.Timestamp(last)] if last is not None else index
 
 
 def coverage(*, engine: Engine | None = None) -> pd.DataFrame:

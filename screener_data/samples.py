@@ -33,6 +33,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from screener_data.exchange import HOLIDAYS
+
 # ── What the exchange writes ────────────────────────────────────────────────────────────────────────────────────
 
 HEADERS = {
@@ -110,40 +112,7 @@ DIRT = (
 )
 
 # Trading holidays of NSE, weekdays only; a year that is not here has no sample sessions.
-CLOSED = {
-    date.fromisoformat(day): name
-    for day, name in {
-        "2024-01-22": "Special Holiday",
-        "2024-01-26": "Republic Day",
-        "2024-03-08": "Mahashivratri",
-        "2024-03-25": "Holi",
-        "2024-03-29": "Good Friday",
-        "2024-04-11": "Id-Ul-Fitr (Ramadan Eid)",
-        "2024-04-17": "Shri Ram Navami",
-        "2024-05-01": "Maharashtra Day",
-        "2024-05-20": "General Parliamentary Elections",
-        "2024-06-17": "Bakri Id",
-        "2024-07-17": "Moharram",
-        "2024-08-15": "Independence Day",
-        "2024-10-02": "Mahatma Gandhi Jayanti",
-        "2024-11-15": "Prakash Gurpurb Sri Guru Nanak Dev",
-        "2024-11-20": "Assembly General Elections - Maharashtra",
-        "2024-12-25": "Christmas",
-        "2025-02-26": "Mahashivratri",
-        "2025-03-14": "Holi",
-        "2025-03-31": "Id-Ul-Fitr (Ramadan Eid)",
-        "2025-04-10": "Shri Mahavir Jayanti",
-        "2025-04-14": "Dr. Baba Saheb Ambedkar Jayanti",
-        "2025-04-18": "Good Friday",
-        "2025-05-01": "Maharashtra Day",
-        "2025-08-15": "Independence Day",
-        "2025-08-27": "Ganesh Chaturthi",
-        "2025-10-02": "Mahatma Gandhi Jayanti/Dussehra",
-        "2025-10-22": "Diwali-Balipratipada",
-        "2025-11-05": "Prakash Gurpurb Sri Guru Nanak Dev",
-        "2025-12-25": "Christmas",
-    }.items()
-}
+CLOSED = {day: fact.why for day, fact in HOLIDAYS.items() if day.year in (2024, 2025)}
 # Days in the holiday lists on which NSE trades all the same: name, Upstox's holiday type, opening, closing.
 OPEN_ANYWAY = {
     date(2024, 1, 1): ("New Year Day", "TRADING_HOLIDAY", time(9, 15), time(15, 30)),

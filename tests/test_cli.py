@@ -41,6 +41,7 @@ COMMANDS: dict[str, set[str]] = {
     "status": {"--json"},
     "metrics": {"--from", "--to", "--benchmark", "--json"},
     "check": {"--json"},
+    "gaps": {"symbols", "--from", "--to", "--plan", "--json"},
     "screen": {"where", "--date", "--columns", "--limit", "--list", "--json"},
     "run": {"notebook", "parameters"},
     "export": {"notebook", "--output"},

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 #: What the contract promises so far.
 FACE = {
     *("connect", "load", "prices", "panel", "sessions", "calculate", "metrics"),
-    *("LoadResult", "replay", "rejects", "status", "check", "coverage", "factors"),
+    *("LoadResult", "replay", "rejects", "status", "check", "coverage", "factors", "gaps"),
     *("chart", "breadth", "rotation"),
     *("screen", "screens"),
     *("fetch", "FetchResult"),
