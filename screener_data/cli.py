@@ -178,7 +178,8 @@ def fetch(
         _print(shown, as_json, ["source", "day", "status", "file"])
         _print([load.model_dump() for load in done.loads], as_json, _LOADED)
     for file in (*done.missing, *done.failed):
-        _say(f"{file.status}: {file.source} {file.day or ''}: {file.error}")
+        what = file.source if file.day is None else f"{file.source} {file.day}"
+        _say(f"{file.status}: {what}: {file.error}")
     for load in done.loads:
         if load.error:
             _say(f"error: {load.error}")

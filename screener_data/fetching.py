@@ -19,6 +19,7 @@ from screener_data.arguments import Day, as_day, require_known
 from screener_data.config import settings
 from screener_data.database.engine import ready
 from screener_data.errors import ConfigError, FetchError, NoSuchFileError, UsageError
+from screener_data.exchange import HOLIDAYS, SPECIAL_SESSIONS
 from screener_data.fetch.addresses import (
     ADDRESSES,
     EVERY_DAY,
@@ -147,15 +148,17 @@ def fetch(
 
 
 def last_session(day: Day = None, engine: Engine | None = None) -> dt.date:
-    """The newest session on or before a day (None: today in India), by weekends and market_holidays.
+    """The newest session on or before a day (None: today in India), by the exchange's calendar and market_holidays.
 
     >>> from screener_data.fetching import last_session
     >>> last_session("2025-03-16")  # a Sunday after Holi
     datetime.date(2025, 3, 13)
+    >>> last_session("2025-02-02")  # a Sunday after the Saturday of the Union Budget
+    datetime.date(2025, 2, 1)
     """
     found = as_day(day) or _now().date()
     shut = _holidays(ready(engine))
-    while found.weekday() >= 5 or found in shut:
+    while not _is_session(found, shut):
         found -= dt.timedelta(days=1)
     return found
 
@@ -200,8 +203,13 @@ def _now() -> dt.datetime:
 
 
 def _holidays(engine: Engine) -> set[dt.date]:
+    """The declared holidays and the stored ones: a year's list is loaded before the next release declares it."""
     with engine.connect() as connection:
-        return set(connection.execute(text("SELECT holiday_date FROM market_holidays")).scalars())
+        return set(connection.execute(text("SELECT holiday_date FROM market_holidays")).scalars()) | HOLIDAYS.keys()
+
+
+def _is_session(day: dt.date, shut: set[dt.date]) -> bool:
+    return day in SPECIAL_SESSIONS or (day.weekday() < 5 and day not in shut)
 
 
 # --- one run --------------------------------------------------------------------------------------------------------
@@ -224,7 +232,7 @@ class _Run:
         self.loads: list[LoadResult] = []
         self._loads, self._progress = loads, progress
         self._waiting: list[Path] = []
-        self._known_keys: dict[str, str] | None = None
+        self._keys: dict[str, str] | None = None  # by symbol, once they were asked for
 
     # --- lists and days
 
@@ -233,11 +241,11 @@ class _Run:
         self._obtain(group, self.today, label=None)
 
     def days(self, groups: Sequence[tuple[Address, ...]], first: dt.date, last: dt.date, newest: dt.date) -> None:
-        """The files of all days, oldest first. Where no session is known of, the day's first file tells: some
-        Saturdays have one, and some holidays an hour of trading."""
+        """The files of all days, oldest first. Where no session is known of, the day's first file tells: a
+        Saturday may have one that was declared later than this release."""
         holidays = _holidays(self.engine)
         for day in _shown(_days(first, last) if groups else [], "day"):
-            session = day.weekday() < 5 and day not in holidays
+            session = _is_session(day, holidays)
             closed = False
             for group in groups:
                 if closed:
@@ -268,8 +276,8 @@ class _Run:
 
     def quotes(self) -> None:
         """The quotes of all active securities, as many at once as Upstox gives."""
-        group, keys = _by_symbol("upstox_quotes"), self._keys()
-        known = [keys[symbol] for symbol in self.active() if symbol in keys]
+        group = _by_symbol("upstox_quotes")
+        known = [key for symbol in self.active() if (key := self._key(symbol, group[0], None))]
         for batch in range(0, len(known), _QUOTES_AT_ONCE):
             together = ",".join(known[batch : batch + _QUOTES_AT_ONCE])
             number = f"{batch // _QUOTES_AT_ONCE + 1}"
@@ -277,11 +285,10 @@ class _Run:
 
     def candles(self, wanted: Sequence[tuple[str, dt.date]], last: dt.date, *, again: bool = False) -> None:
         """The candles of symbols, each from its first day on, in pieces of at most ten years."""
-        group, keys = _by_symbol("upstox_ohlcv"), self._keys() if wanted else {}
+        group = _by_symbol("upstox_ohlcv")
         for symbol, first in _shown(wanted, "symbol"):
-            if symbol not in keys:
-                url = self.client.url(INSTRUMENTS, self.today)
-                self._tell(_fetched("missing", group[0], last, url, error=f"Upstox lists no instrument {symbol}"))
+            key = self._key(symbol, group[0], last)
+            if key is None:
                 continue
             for since, until in _pieces(max(first, group[0].first or first), last):
                 path = self.store.path(group[0].source, until, group[0].file_of(until, symbol=symbol))
@@ -292,7 +299,7 @@ class _Run:
                     label=until,
                     again=again or not covered,
                     symbol=symbol,
-                    key=keys[symbol],
+                    key=key,
                     since=since.isoformat(),
                     until=until.isoformat(),
                 )
@@ -321,13 +328,18 @@ class _Run:
         }
         self.candles([(symbol, fetched[symbol][1]) for symbol in sorted(stale)], self.today, again=True)
 
-    def _keys(self) -> dict[str, str]:
-        """Upstox's key of each active security, by its ISIN: names may differ."""
-        if self._known_keys is None:
-            self._known_keys = self._listed_keys()
-        return self._known_keys
+    def _key(self, symbol: str, address: Address, day: dt.date | None) -> str | None:
+        """Upstox's key of an active security; None where it is not told, which the result says."""
+        if self._keys is None:
+            self._keys = self._listed_keys()
+        key = self._keys.get(symbol)
+        if key is None and self._keys:  # without any, the list itself is what failed
+            url = self.client.url(INSTRUMENTS, self.today)
+            self._tell(_fetched("missing", address, day, url, error=f"Upstox lists no instrument {symbol}"))
+        return key
 
     def _listed_keys(self) -> dict[str, str]:
+        """The keys by symbol. Upstox is asked by ISIN: names may differ."""
         found = self._obtain((INSTRUMENTS,), self.today, label=None)
         if found.file is None:
             return {}

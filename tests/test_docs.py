@@ -16,8 +16,6 @@ from screener_data.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
-#: Promised, and not there yet.
-LATER = {"fetch"}
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -33,8 +31,6 @@ def said(text: str) -> list[list[str]]:
 def wrong(words: list[str]) -> list[str]:
     """What of a command's words the command line would refuse."""
     name, *rest = words
-    if name in LATER:
-        return []
     if name not in COMMANDS:
         return [name]
     if COMMANDS[name].allow_extra_args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import doctest
+import gzip
 import hashlib
 import json
 import os
@@ -29,7 +30,7 @@ from screener_data.cli import app
 from screener_data.config import Settings, settings
 from screener_data.errors import ConfigError, FetchError, NoSuchFileError, UsageError
 from screener_data.fetch import addresses, client
-from screener_data.fetch.addresses import ADDRESSES, EVERY_DAY, NOT_FETCHED, Address
+from screener_data.fetch.addresses import ADDRESSES, EVERY_DAY, INSTRUMENTS, NOT_FETCHED, Address
 from screener_data.fetch.client import Client, problem_of
 from screener_data.fetch.store import Store
 from screener_data.loaders import SOURCES
@@ -393,6 +394,8 @@ def test_the_last_session_is_fetched_where_no_day_is_given(
     at(monkeypatch, "2025-06-30T19:00")
     assert fetching.last_session(None, known) == LAST
     assert fetching.last_session("2025-03-16", known) == dt.date(2025, 3, 13)  # a Sunday after Holi
+    assert fetching.last_session("2025-02-02", known) == dt.date(2025, 2, 1)  # a Saturday, for the Union Budget
+    assert fetching.last_session("2025-10-22", known) == dt.date(2025, 10, 21)  # Muhurat, a holiday but for an hour
     result = sd.fetch(["nse_bulk_deals", "nse_block_deals"], load=False, engine=known)
     assert statuses(result) == {f"nse_{kind}_deals {LAST}": "new" for kind in ("bulk", "block")}
     assert [each.path for each in exchange.log] == ["/content/equities/bulk.csv", "/content/equities/block.csv"]
@@ -455,7 +458,9 @@ def test_quotes_need_a_token_that_is_shown_nowhere(
         asking.get(quotes, LAST, keys="NSE_EQ|X", batch="1")
     exchange.fault = lambda path: "json_error" if path == BULK else None
     words = ["fetch", "upstox_quotes", "nse_bulk_deals", "nse_block_deals", "--date", f"{FRIDAY}"]
+    unlisted = _strike_off(exchange)
     done = CliRunner().invoke(app, words)
+    assert f"missing: upstox_quotes: Upstox lists no instrument {unlisted}" in done.stderr
     assert done.exit_code == 1
     assert "failed: nse_bulk_deals 2025-06-27" in done.stderr
     assert "nsit=***" in done.stderr
@@ -484,6 +489,14 @@ def _lists(exchange: Any, tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "EQUITY_L.csv").write_bytes(exchange.files["/content/equities/EQUITY_L.csv"])
     return folder
+
+
+def _strike_off(exchange: Any) -> str:
+    """Have Upstox's list of instruments lack a share; its symbol."""
+    listed = json.loads(gzip.decompress(exchange.files[INSTRUMENTS.path]))
+    gone = next(each for each in listed if each.get("isin") == "INEZ01301015")
+    exchange.files[INSTRUMENTS.path] = gzip.compress(json.dumps([each for each in listed if each is not gone]).encode())
+    return "ISHTAVCHEM"
 
 
 def test_candles_come_in_pieces_and_again_after_an_action(
