@@ -301,6 +301,8 @@ def test_bars_of_another_source_do_not_make_a_bhavcopy(stored: Engine) -> None:
     day = sd.gaps("PAUSECO", engine=stored).query("kind == 'suspended'")["first"].iloc[0].date()
     assert execute(stored, "UPDATE load_files SET source = 'upstox_ohlcv' WHERE first_day = :day", day=day) == 1
     assert of(stored, "PAUSECO", day) == [("missing", "no bhavcopy of the day was loaded")]
+    # it may have traded then, so that the price after the pause tells nothing of the other days
+    assert of(stored, "PAUSECO", day + dt.timedelta(days=1)) == [("suspended", "not in the bhavcopy")]
 
 
 # --- the plan
