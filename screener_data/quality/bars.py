@@ -11,7 +11,10 @@ _BAND = "close BETWEEN 0.62 * before AND 1.6 * before"
 #: A rights entitlement lives for days, has no band, and is worth what is left of a difference.
 _NO_RIGHTS = "symbol !~ '-RE[0-9]*$'"
 _NO_HOLE = "NOT EXISTS (SELECT FROM holes h WHERE h.since >= b.since AND h.date <= b.date)"
-_NO_ACTION = "NOT EXISTS (SELECT FROM corporate_actions a WHERE a.symbol = b.symbol AND a.ex_date > b.since AND a.ex_date <= b.date)"
+_NO_ACTION = (
+    "NOT EXISTS (SELECT FROM corporate_actions a WHERE a.symbol = b.symbol "
+    "AND a.ex_date > b.since AND a.ex_date <= b.date)"
+)
 _AGAIN = "Load the day's bhavcopy again; it overwrites what the exchange published."
 
 CHECKS: tuple[Check | RowCheck, ...] = (
@@ -128,7 +131,8 @@ CHECKS: tuple[Check | RowCheck, ...] = (
         "bars that only Upstox gave on days of which the exchange's file is loaded",
         "steps",
         "prev_close IS NULL AND EXISTS (SELECT FROM load_files f WHERE f.target = 'ohlcv_daily' "
-        "AND f.source = 'nse_bhavcopy' AND f.state IN ('success', 'partial') AND b.date BETWEEN f.first_day AND f.last_day)",
+        "AND f.source = 'nse_bhavcopy' AND f.state IN ('success', 'partial') AND b.date BETWEEN f.first_day AND "
+        "f.last_day)",
         "The exchange lists no trade of it on that day: a vendor's bar, or a security under another name.",
     ),
     Check(
@@ -198,7 +202,8 @@ CHECKS: tuple[Check | RowCheck, ...] = (
         "weekdays without a bar that are on no holiday list, in years of which a list is loaded",
         "SELECT day::date::text FROM generate_series((SELECT min(date) FROM session_days)::timestamp, "
         "(SELECT max(date) FROM session_days), '1 day') AS day WHERE extract(isodow FROM day) < 6 "
-        "AND day::date NOT IN (SELECT date FROM session_days) AND day::date NOT IN (SELECT holiday_date FROM market_holidays) "
+        "AND day::date NOT IN (SELECT date FROM session_days) AND day::date NOT IN (SELECT holiday_date FROM "
+        "market_holidays) "
         "AND extract(year FROM day) IN (SELECT extract(year FROM holiday_date) FROM market_holidays) ORDER BY day DESC",
         "Load the day's bhavcopy, or the holiday list where it was closed.",
     ),

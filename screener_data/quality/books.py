@@ -83,8 +83,8 @@ CHECKS = (
         "percentile_cont(0.5) WITHIN GROUP (ORDER BY read) AS usual FROM load_files WHERE first_day = last_day "
         "AND read > 0 GROUP BY format HAVING count(*) >= 5) kinds USING (format) WHERE first_day = last_day "
         "AND notes ->> 'replay' IS NULL AND state IN ('success', 'partial') AND read < usual / 2 "
-        "AND source NOT IN ('nse_bulk_deals', 'nse_block_deals', 'nse_corporate_actions', 'upstox_ohlcv', 'upstox_quotes') "
-        "ORDER BY load_files.id DESC",
+        "AND source NOT IN ('nse_bulk_deals', 'nse_block_deals', 'nse_corporate_actions', 'upstox_ohlcv', "
+        "'upstox_quotes') ORDER BY load_files.id DESC",
         "The download broke off: fetch the file again and load it.",
     ),
     Check(

@@ -26,8 +26,10 @@ CHECKS = (
         "warning",
         "bulk deals of one side that are more than the day's volume, and that no deal of the other side meets",
         # what two sides agreed on in the block window is in the list, and not in the bhavcopy's volume
-        "SELECT symbol || ' ' || date || ': ' || deal_type || ' ' || sum(quantity) || ' of ' || volume FROM bulk_deals d "
-        "JOIN ohlcv_daily o USING (symbol, date) WHERE NOT EXISTS (SELECT FROM bulk_deals e WHERE (e.symbol, e.date, e.price) "
+        "SELECT symbol || ' ' || date || ': ' || deal_type || ' ' || sum(quantity) || ' of ' || volume FROM "
+        "bulk_deals d "
+        "JOIN ohlcv_daily o USING (symbol, date) WHERE NOT EXISTS (SELECT FROM bulk_deals e WHERE (e.symbol, "
+        "e.date, e.price) "
         "= (d.symbol, d.date, d.price) AND e.deal_type <> d.deal_type) GROUP BY symbol, date, deal_type, volume "
         "HAVING sum(quantity) > volume ORDER BY sum(quantity) / greatest(volume, 1) DESC",
         "A deal in the block window is right (see block_deals); else a wrong quantity, or a bar that lacks trades.",
@@ -36,8 +38,8 @@ CHECKS = (
         "deals_off_the_price",
         "warning",
         "deals at a price more than 20 % outside the day's low and high",
-        f"SELECT kind || ' ' || symbol || ' ' || date || ': ' || price || ' of ' || low || ' to ' || high FROM {_DEALS} "
-        "JOIN ohlcv_daily o USING (symbol, date) WHERE price NOT BETWEEN 0.8 * low AND 1.2 * high "
+        "SELECT kind || ' ' || symbol || ' ' || date || ': ' || price || ' of ' || low || ' to ' || high FROM "
+        f"{_DEALS} JOIN ohlcv_daily o USING (symbol, date) WHERE price NOT BETWEEN 0.8 * low AND 1.2 * high "
         "ORDER BY date DESC, symbol",
         "A wrong price or symbol in one of both files: compare them.",
     ),
@@ -45,8 +47,8 @@ CHECKS = (
         "deals_on_no_session",
         "warning",
         "days with deals and no bar, among days that have bars",
-        f"SELECT date || ', ' || count(*) || ' deals' FROM {_DEALS} WHERE date BETWEEN (SELECT min(date) FROM session_days) "
-        "AND (SELECT max(date) FROM session_days) AND date NOT IN (SELECT date FROM session_days) "
+        f"SELECT date || ', ' || count(*) || ' deals' FROM {_DEALS} WHERE date BETWEEN (SELECT min(date) FROM "
+        "session_days) AND (SELECT max(date) FROM session_days) AND date NOT IN (SELECT date FROM session_days) "
         "GROUP BY date ORDER BY date DESC",
         "Load the day's bhavcopy, or look at the deals' date.",
     ),
@@ -54,7 +56,8 @@ CHECKS = (
         "deals_repeated",
         "error",
         "days of which more than half of the deals stand twice",
-        f"SELECT kind || ' ' || date || ', ' || count(*) || ' deals' FROM (SELECT kind, date, count(*) AS times FROM {_DEALS} "
+        "SELECT kind || ' ' || date || ', ' || count(*) || ' deals' FROM (SELECT kind, date, count(*) AS times "
+        f"FROM {_DEALS} "
         "GROUP BY kind, date, symbol, client_name, deal_type, quantity, price) each_deal GROUP BY kind, date "
         "HAVING 2 * count(*) FILTER (WHERE times > 1) > count(*) ORDER BY date DESC",
         "The day was inserted twice past the loader: remove it and load its file again.",
@@ -63,7 +66,8 @@ CHECKS = (
         "events_in_the_future",
         "error",
         "deals, measures or market capitalisations of days that have not come yet",
-        "SELECT name || ' ' || date || ', ' || count(*) || ' rows' FROM (SELECT 'bulk_deals' AS name, date FROM bulk_deals "
+        "SELECT name || ' ' || date || ', ' || count(*) || ' rows' FROM (SELECT 'bulk_deals' AS name, date FROM "
+        "bulk_deals "
         "UNION ALL SELECT 'block_deals', date FROM block_deals UNION ALL SELECT 'surveillance_measures', date FROM "
         "surveillance_measures UNION ALL SELECT 'market_cap_history', date FROM market_cap_history) events "
         "WHERE date > (now() AT TIME ZONE 'Asia/Kolkata')::date GROUP BY name, date ORDER BY date DESC, name",

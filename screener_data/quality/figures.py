@@ -24,8 +24,8 @@ CHECKS = (
         "market capitalisations that are not even nearly their own close × issue size ÷ 10,000,000",
         # the printed close is rounded to 5 paise
         "SELECT symbol || ' ' || date || ': ' || market_cap || ' crore, not ' || "
-        "round(close_price * issue_size * 0.0000001, 2) FROM market_cap_history WHERE close_price > 1 AND issue_size > 0 "
-        "AND market_cap NOT BETWEEN 0.5 * close_price * issue_size * 0.0000001 - 0.01 "
+        "round(close_price * issue_size * 0.0000001, 2) FROM market_cap_history WHERE close_price > 1 AND "
+        "issue_size > 0 AND market_cap NOT BETWEEN 0.5 * close_price * issue_size * 0.0000001 - 0.01 "
         "AND 2 * close_price * issue_size * 0.0000001 + 0.01 ORDER BY date DESC, symbol",
         "It was stored in rupees, lakh or million past the loader: load the day's MCAP file again.",
     ),
@@ -41,8 +41,8 @@ CHECKS = (
         "volume_beyond_issue",
         "warning",
         "bars in which more shares changed hands than the security has, by its last known issue size",
-        "SELECT o.symbol || ' ' || o.date || ': ' || o.volume || ' of ' || m.issue_size FROM (SELECT DISTINCT ON (symbol) "
-        "symbol, issue_size FROM market_cap_history WHERE issue_size > 0 ORDER BY symbol, date DESC) m "
+        "SELECT o.symbol || ' ' || o.date || ': ' || o.volume || ' of ' || m.issue_size FROM (SELECT DISTINCT ON "
+        "(symbol) symbol, issue_size FROM market_cap_history WHERE issue_size > 0 ORDER BY symbol, date DESC) m "
         "JOIN ohlcv_daily o USING (symbol) WHERE o.volume > m.issue_size ORDER BY o.date DESC, o.symbol",
         "A volume of two digits more, or an issue size from before a split: load both files again.",
     ),
@@ -62,8 +62,10 @@ CHECKS = (
         "error",
         "metrics of the last computed session that are not what its bars give: ma_10, and atr_pct of atr",
         # written anew here, and not by the formulas, so that both would have to be wrong; an action changes the mean
-        "WITH last AS (SELECT max(date) AS date FROM calculated_metrics), ten AS (SELECT o.symbol, avg(o.close) AS mean "
-        "FROM (SELECT o.*, row_number() OVER (PARTITION BY o.symbol ORDER BY o.date DESC) AS place FROM ohlcv_daily o, last "
+        "WITH last AS (SELECT max(date) AS date FROM calculated_metrics), ten AS (SELECT o.symbol, avg(o.close) AS "
+        "mean "
+        "FROM (SELECT o.*, row_number() OVER (PARTITION BY o.symbol ORDER BY o.date DESC) AS place FROM ohlcv_daily "
+        "o, last "
         "WHERE o.date BETWEEN last.date - 30 AND last.date) o, last WHERE place <= 10 AND NOT EXISTS (SELECT FROM "
         "known_days k WHERE k.symbol = o.symbol AND k.ex_date BETWEEN last.date - 30 AND last.date) "
         "GROUP BY o.symbol HAVING count(*) = 10) "
@@ -95,7 +97,8 @@ CHECKS = (
         "metrics_behind",
         "warning",
         "sessions after the last one that has metrics",
-        "SELECT date::text FROM session_days WHERE date > (SELECT max(date) FROM calculated_metrics) ORDER BY date DESC",
+        "SELECT date::text FROM session_days WHERE date > (SELECT max(date) FROM calculated_metrics) ORDER BY date "
+        "DESC",
         "Run `screener-data metrics`.",
     ),
     Check(
@@ -103,8 +106,8 @@ CHECKS = (
         "warning",
         "sessions with metrics and no level of their benchmark, so that vars_value knows less",
         "SELECT d.date || ' ' || c.benchmark FROM (SELECT benchmark FROM calculations ORDER BY id DESC LIMIT 1) c, "
-        "session_days d WHERE d.date <= (SELECT max(date) FROM calculated_metrics) AND NOT EXISTS (SELECT FROM ohlcv_daily o "
-        "WHERE o.symbol = c.benchmark AND o.date = d.date) ORDER BY d.date DESC",
+        "session_days d WHERE d.date <= (SELECT max(date) FROM calculated_metrics) AND NOT EXISTS (SELECT FROM "
+        "ohlcv_daily o WHERE o.symbol = c.benchmark AND o.date = d.date) ORDER BY d.date DESC",
         "Load the day's ind_close_all file, then run `screener-data metrics`.",
     ),
 )

@@ -31,8 +31,8 @@ CHECKS = (
         "info",
         "symbols with bulk or block deals that are in no list and have no price",
         "SELECT symbol || ' (' || count(*) || ' deals)' FROM (SELECT symbol FROM bulk_deals UNION ALL SELECT symbol "
-        "FROM block_deals) d WHERE symbol NOT IN (SELECT symbol FROM securities) AND symbol NOT IN (SELECT symbol FROM traded) "
-        "GROUP BY symbol ORDER BY count(*) DESC, symbol",
+        "FROM block_deals) d WHERE symbol NOT IN (SELECT symbol FROM securities) AND symbol NOT IN (SELECT symbol "
+        "FROM traded) GROUP BY symbol ORDER BY count(*) DESC, symbol",
         _LISTS,
     ),
     Check(
@@ -66,7 +66,8 @@ CHECKS = (
         "error",
         "securities with a face value or lot that is not above zero, or a listing date before 1875 or to come",
         "SELECT symbol FROM securities WHERE face_value <= 0 OR market_lot <= 0 OR paid_up_value <= 0 "
-        "OR listing_date < '1875-01-01' OR listing_date > (now() AT TIME ZONE 'Asia/Kolkata')::date + 30 ORDER BY symbol",
+        "OR listing_date < '1875-01-01' OR listing_date > (now() AT TIME ZONE 'Asia/Kolkata')::date + 30 ORDER BY "
+        "symbol",
         "Load the newest list again.",
     ),
     Check(

@@ -75,7 +75,7 @@ def page(findings: Sequence[Finding], trend: pd.DataFrame) -> str:
         when=f"{trend.index[-1]:%Y-%m-%d %H:%M} UTC" if len(trend) else "No run is remembered",
         rows="\n".join(_row(each, trend) for each in _worst_first(findings)),
         well="\n".join(
-            f"<li><code>{escape(each.name)}</code> {escape(each.detail)}{escape(_since(each)) if each.change else ''}</li>"
+            f"<li><code>{escape(each.name)}</code> {escape(each.detail)}{_since(each) if each.change else ''}</li>"
             for each in findings
             if not each.count
         ),
@@ -122,8 +122,8 @@ ul {{ margin: .3em 0; padding-left: 1.2em }}
 </style></head><body>
 <h1>Can what is stored be trusted?</h1>
 <p>{verdict}. {when}</p>
-<table><thead><tr><th>Severity</th><th>Check</th><th>Count</th><th>Change</th><th>Last runs</th><th>What, and what to do</th>
-</tr></thead><tbody>
+<table><thead><tr><th>Severity</th><th>Check</th><th>Count</th><th>Change</th><th>Last runs</th>
+<th>What, and what to do</th></tr></thead><tbody>
 {rows}
 </tbody></table>
 <details><summary>Checks that found nothing</summary><ul>

@@ -70,8 +70,8 @@ def trend(runs: int = 30, *, engine: Engine | None = None) -> pd.DataFrame:
     with engine.connect() as connection:
         rows = connection.execute(
             text(
-                "SELECT r.id, r.created_at AT TIME ZONE current_setting('TimeZone') AT TIME ZONE 'UTC', f.name, f.count "
-                "FROM (SELECT * FROM check_runs ORDER BY id DESC LIMIT :runs) r "
+                "SELECT r.id, r.created_at AT TIME ZONE current_setting('TimeZone') AT TIME ZONE 'UTC', f.name, "
+                "f.count FROM (SELECT * FROM check_runs ORDER BY id DESC LIMIT :runs) r "
                 "JOIN check_findings f ON f.run_id = r.id ORDER BY r.id"
             ),
             {"runs": runs},
@@ -88,7 +88,7 @@ def _found(
     # all bars are sorted several times; and no query is run often enough to be compiled
     connection.execute(text("SELECT set_config('work_mem', '64MB', true), set_config('jit', 'off', true)"))
     of_rows = [each for each in checks if isinstance(each, RowCheck)]
-    found = {}
+    found: dict[str, tuple[int, list[str]]] = {}
     for table in dict.fromkeys(each.table for each in of_rows):
         found |= _run(
             connection, shared, _in_one_pass(table, [each for each in of_rows if each.table == table]), examples

@@ -44,17 +44,20 @@ _TABLES = {
     "CAST(:traded_lasts AS date[]), CAST(:traded_bars AS bigint[])) AS names (symbol, first, last, bars)",
     "special_days": "SELECT unnest(CAST(:special_dates AS date[])) AS date",
     # days on which most previous closes are not those of the stored day before, or most bars equal that day's
-    "odd_days": "SELECT * FROM unnest(CAST(:odd_sinces AS date[]), CAST(:odd_dates AS date[]), CAST(:odd_differ AS bigint[]), "
+    "odd_days": "SELECT * FROM unnest(CAST(:odd_sinces AS date[]), CAST(:odd_dates AS date[]), CAST(:odd_differ AS "
+    "bigint[]), "
     "CAST(:odd_repeated AS bigint[]), CAST(:odd_bars AS bigint[])) AS odd (since, date, differ, repeated, bars)",
     # neighbouring stored days between which a session lacks
     "holes": "SELECT since, date, differ AS bars FROM odd_days WHERE differ > bars / 2.0",
     # a security's former and later name, and the first day of the later one; not where another bears the former today
     "former_names": "SELECT DISTINCT old, new, until FROM (SELECT h.symbol AS old, s.symbol AS new, h.valid_until AS "
     "until FROM symbol_history h JOIN securities s ON s.id = h.security_id UNION ALL SELECT old_symbol, new_symbol, "
-    "change_date FROM symbol_changes) names WHERE old <> new AND NOT EXISTS (SELECT FROM securities t WHERE t.symbol = old)",
+    "change_date FROM symbol_changes) names WHERE old <> new AND NOT EXISTS (SELECT FROM securities t WHERE "
+    "t.symbol = old)",
     # bars of securities, and each beside the bar before
     "shares": "SELECT o.* FROM ohlcv_daily o WHERE NOT EXISTS (SELECT FROM indices i WHERE i.symbol = o.symbol)",
-    "steps": "SELECT *, (open, high, low, close, volume) = (open_before, high_before, low_before, before, volume_before) "
+    "steps": "SELECT *, (open, high, low, close, volume) = (open_before, high_before, low_before, before, "
+    "volume_before) "
     "AS is_repeated FROM (SELECT symbol, date, open, high, low, close, volume, prev_close, lag(date) OVER w AS since, "
     "lag(close) OVER w AS before, lag(prev_close) OVER w AS prev_close_before, lag(open) OVER w AS open_before, "
     "lag(high) OVER w AS high_before, lag(low) OVER w AS low_before, lag(volume) OVER w AS volume_before "
@@ -91,7 +94,8 @@ class Shared:
         )
         self._take(
             connection,
-            "SELECT since, date, differ, repeated, d.bars FROM (SELECT since, date, count(*) FILTER (WHERE prev_close <> "
+            "SELECT since, date, differ, repeated, d.bars FROM (SELECT since, date, count(*) FILTER (WHERE "
+            "prev_close <> "
             "before) AS differ, count(*) FILTER (WHERE is_repeated) AS repeated FROM steps GROUP BY since, date) pairs "
             "JOIN session_days d USING (date) WHERE greatest(differ, repeated) > d.bars / 2.0",
             ("odd_sinces", "odd_dates", "odd_differ", "odd_repeated", "odd_bars"),
