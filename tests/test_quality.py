@@ -488,7 +488,8 @@ def test_the_page_needs_no_network_and_shows_text_as_text(engine: Engine, tmp_pa
     with engine.begin() as connection:
         plant(
             connection,
-            "INSERT INTO load_files (source, file, state, error) VALUES ('nse_sme', '<b>x.csv</b>', 'failure', 'cut & short')",
+            "INSERT INTO load_files (source, file, state, error) "
+            "VALUES ('nse_sme', '<b>x.csv</b>', 'failure', 'cut & short')",
         )
     findings = [*sd.check(engine=engine), *sd.check(engine=engine)][-len(quality.CHECKS) :]
     path = quality.write_page(findings, tmp_path / "checks.html", engine=engine)
@@ -500,7 +501,7 @@ def test_the_page_needs_no_network_and_shows_text_as_text(engine: Engine, tmp_pa
     assert "<title>1, 1</title>" in shown
     for finding in findings:
         assert f"<code>{finding.name}</code>" in shown
-    with pytest.raises(UsageError, match="the page cannot be written to .*: No such file or directory"):
+    with pytest.raises(UsageError, match=r"the page cannot be written to .*: No such file or directory"):
         quality.write_page(findings, tmp_path / "nowhere" / "checks.html", engine=engine)
 
 

@@ -182,10 +182,8 @@ CHECKS: tuple[Check | RowCheck, ...] = (
         "thin_sessions",
         "warning",
         "days with fewer than half of the usual number of securities (median of the 41 days around)",
-        "SELECT date || ': ' || bars || ' of ' || round(usual) FROM (SELECT d.date, d.bars, "
-        "(SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY n.bars) FROM session_days n "
-        "WHERE n.date BETWEEN d.date - 28 AND d.date + 28) AS usual FROM session_days d) around "
-        "WHERE bars < usual / 2 ORDER BY date DESC",
+        "SELECT date || ': ' || bars || ' of ' || round(usual) FROM stored_days WHERE bars < usual / 2 "
+        "ORDER BY date DESC",
         "Load the day's bhavcopy: what is there came from another source.",
     ),
     Check(
@@ -202,7 +200,7 @@ CHECKS: tuple[Check | RowCheck, ...] = (
         "weekdays without a bar that are on no holiday list, in years of which a list is loaded",
         "SELECT day::date::text FROM generate_series((SELECT min(date) FROM session_days)::timestamp, "
         "(SELECT max(date) FROM session_days), '1 day') AS day WHERE extract(isodow FROM day) < 6 "
-        "AND day::date NOT IN (SELECT date FROM session_days) AND day::date NOT IN (SELECT holiday_date FROM "
+        "AND day::date NOT IN (SELECT date FROM stored_days) AND day::date NOT IN (SELECT holiday_date FROM "
         "market_holidays) "
         "AND extract(year FROM day) IN (SELECT extract(year FROM holiday_date) FROM market_holidays) ORDER BY day DESC",
         "Load the day's bhavcopy, or the holiday list where it was closed.",

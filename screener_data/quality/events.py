@@ -48,7 +48,7 @@ CHECKS = (
         "warning",
         "days with deals and no bar, among days that have bars",
         f"SELECT date || ', ' || count(*) || ' deals' FROM {_DEALS} WHERE date BETWEEN (SELECT min(date) FROM "
-        "session_days) AND (SELECT max(date) FROM session_days) AND date NOT IN (SELECT date FROM session_days) "
+        "session_days) AND (SELECT max(date) FROM session_days) AND date NOT IN (SELECT date FROM stored_days) "
         "GROUP BY date ORDER BY date DESC",
         "Load the day's bhavcopy, or look at the deals' date.",
     ),

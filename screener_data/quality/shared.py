@@ -36,17 +36,19 @@ _TABLES = {
     "CAST(:known_factors AS float8[])) AS known (symbol, ex_date, factor)",
     "unknown_days": "SELECT * FROM unnest(CAST(:unknown_symbols AS text[]), CAST(:unknown_ex_dates AS date[]), "
     "CAST(:unknown_kinds AS text[])) AS unknown (symbol, ex_date, kind)",
-    # days on which securities traded, numbered from 1, with the number of their bars
-    "session_days": "SELECT * FROM unnest(CAST(:session_dates AS date[]), CAST(:session_bars AS bigint[])) "
-    "WITH ORDINALITY AS days (date, bars, number)",
+    # days with bars of securities: how many, and the median of the 41 such days around
+    "stored_days": "SELECT * FROM unnest(CAST(:stored_dates AS date[]), CAST(:stored_bars AS bigint[]), "
+    "CAST(:stored_usual AS float8[])) AS days (date, bars, usual)",
+    # those on which the market traded: a few bars with a wrong date make no session
+    "session_days": "SELECT date, bars FROM stored_days WHERE bars >= usual / 2",
     # names with bars, indices left out
     "traded": "SELECT * FROM unnest(CAST(:traded_symbols AS text[]), CAST(:traded_firsts AS date[]), "
     "CAST(:traded_lasts AS date[]), CAST(:traded_bars AS bigint[])) AS names (symbol, first, last, bars)",
     "special_days": "SELECT unnest(CAST(:special_dates AS date[])) AS date",
     # days on which most previous closes are not those of the stored day before, or most bars equal that day's
-    "odd_days": "SELECT * FROM unnest(CAST(:odd_sinces AS date[]), CAST(:odd_dates AS date[]), CAST(:odd_differ AS "
-    "bigint[]), "
-    "CAST(:odd_repeated AS bigint[]), CAST(:odd_bars AS bigint[])) AS odd (since, date, differ, repeated, bars)",
+    "odd_days": "SELECT * FROM unnest(CAST(:odd_sinces AS date[]), CAST(:odd_dates AS date[]), "
+    "CAST(:odd_differ AS bigint[]), CAST(:odd_repeated AS bigint[]), CAST(:odd_bars AS bigint[])) "
+    "AS odd (since, date, differ, repeated, bars)",
     # neighbouring stored days between which a session lacks
     "holes": "SELECT since, date, differ AS bars FROM odd_days WHERE differ > bars / 2.0",
     # a security's former and later name, and the first day of the later one; not where another bears the former today
@@ -57,10 +59,10 @@ _TABLES = {
     # bars of securities, and each beside the bar before
     "shares": "SELECT o.* FROM ohlcv_daily o WHERE NOT EXISTS (SELECT FROM indices i WHERE i.symbol = o.symbol)",
     "steps": "SELECT *, (open, high, low, close, volume) = (open_before, high_before, low_before, before, "
-    "volume_before) "
-    "AS is_repeated FROM (SELECT symbol, date, open, high, low, close, volume, prev_close, lag(date) OVER w AS since, "
-    "lag(close) OVER w AS before, lag(prev_close) OVER w AS prev_close_before, lag(open) OVER w AS open_before, "
-    "lag(high) OVER w AS high_before, lag(low) OVER w AS low_before, lag(volume) OVER w AS volume_before "
+    "volume_before) AS is_repeated FROM (SELECT symbol, date, open, high, low, close, volume, prev_close, "
+    "lag(date) OVER w AS since, lag(close) OVER w AS before, lag(prev_close) OVER w AS prev_close_before, "
+    "lag(open) OVER w AS open_before, lag(high) OVER w AS high_before, lag(low) OVER w AS low_before, "
+    "lag(volume) OVER w AS volume_before "
     "FROM shares WINDOW w AS (PARTITION BY symbol ORDER BY date)) neighbours",
 }
 
@@ -84,8 +86,10 @@ class Shared:
         }
         self._take(
             connection,
-            "SELECT date, count(*) FROM shares GROUP BY date ORDER BY date",
-            ("session_dates", "session_bars"),
+            "WITH days AS (SELECT date, count(*) AS bars, row_number() OVER (ORDER BY date) AS place FROM shares "
+            "GROUP BY date) SELECT date, bars, (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY n.bars) FROM days n "
+            "WHERE n.place BETWEEN d.place - 20 AND d.place + 20) FROM days d ORDER BY date",
+            ("stored_dates", "stored_bars", "stored_usual"),
         )
         self._take(
             connection,
@@ -97,14 +101,15 @@ class Shared:
             "SELECT since, date, differ, repeated, d.bars FROM (SELECT since, date, count(*) FILTER (WHERE "
             "prev_close <> "
             "before) AS differ, count(*) FILTER (WHERE is_repeated) AS repeated FROM steps GROUP BY since, date) pairs "
-            "JOIN session_days d USING (date) WHERE greatest(differ, repeated) > d.bars / 2.0",
+            "JOIN stored_days d USING (date) WHERE greatest(differ, repeated) > d.bars / 2.0",
             ("odd_sinces", "odd_dates", "odd_differ", "odd_repeated", "odd_bars"),
         )
 
     @property
     def last_session(self) -> dt.date | None:
-        """The last stored day on which securities traded."""
-        return self.values["session_dates"][-1] if self.values["session_dates"] else None
+        """The last stored day on which the market traded."""
+        days = zip(*(self.values[f"stored_{name}"] for name in ("dates", "bars", "usual")), strict=True)
+        return max((date for date, bars, usual in days if bars >= usual / 2), default=None)
 
     def before(self, query: str) -> str:
         """The parts of a WITH clause for the tables that the query speaks of."""
@@ -121,6 +126,6 @@ class Shared:
         return {name: self.values[name] for name in re.findall(r":(\w+)", statement) if name in self.values}
 
     def _take(self, connection: Connection, query: str, names: tuple[str, ...]) -> None:
-        statement = f"WITH {self.before(query)} {query}"
+        statement = f"WITH {self.before(query)}, taken AS ({query}) SELECT * FROM taken"
         rows = connection.execute(text(statement), self.of(statement)).all()
         self.values |= {name: [row[place] for row in rows] for place, name in enumerate(names)}
