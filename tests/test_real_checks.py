@@ -348,7 +348,6 @@ def texts(findings: list[quality.Finding]) -> dict[str, Counter[str]]:
 
 
 def test_the_untouched_files_show_what_is_judged(untouched: list[quality.Finding]) -> None:
-    print("FOUND", {e.name: (e.count, e.examples[:100]) for e in untouched if e.count})
     found = {each.name: each.count for each in untouched if each.count and each.name != "prices_late"}
     if FULL:
         assert found == judged()
@@ -388,5 +387,4 @@ def test_each_planted_fault_is_found_and_nothing_else(half_year: Engine, untouch
         # a whole day was taken away: of who trades rarely, it was among the ten last
         and not (name == "metrics_differ" and fault.split()[0] in rarely)
     }
-    print("OTHERS", len(others), sorted(others)[:40])
     assert others == set()

@@ -197,12 +197,13 @@ CHECKS: tuple[Check | RowCheck, ...] = (
     Check(
         "sessions_missing",
         "warning",
-        "weekdays without a bar that are on no holiday list, in years of which a list is loaded",
-        "SELECT day::date::text FROM generate_series((SELECT min(date) FROM session_days)::timestamp, "
-        "(SELECT max(date) FROM session_days), '1 day') AS day WHERE extract(isodow FROM day) < 6 "
-        "AND day::date NOT IN (SELECT date FROM stored_days) AND day::date NOT IN (SELECT holiday_date FROM "
-        "market_holidays) "
-        "AND extract(year FROM day) IN (SELECT extract(year FROM holiday_date) FROM market_holidays) ORDER BY day DESC",
+        "weekdays without a bar that are on no holiday list, in years of which a list is loaded; and special sessions",
+        "SELECT date::text FROM (SELECT day::date AS date FROM generate_series((SELECT min(date) FROM "
+        "session_days)::timestamp, (SELECT max(date) FROM session_days), '1 day') AS day) days "
+        "WHERE date NOT IN (SELECT date FROM stored_days) AND (date IN (SELECT date FROM special_days) "
+        "OR extract(isodow FROM date) < 6 AND date NOT IN (SELECT holiday_date FROM market_holidays) "
+        "AND extract(year FROM date) IN (SELECT extract(year FROM holiday_date) FROM market_holidays)) "
+        "ORDER BY date DESC",
         "Load the day's bhavcopy, or the holiday list where it was closed.",
     ),
     Check(

@@ -79,8 +79,10 @@ CHECKS = (
         "metrics_missing",
         "warning",
         "bars of securities without metrics, on days of which some are computed",
-        "SELECT o.symbol || ' ' || o.date FROM ohlcv_daily o JOIN securities s USING (symbol) WHERE o.date BETWEEN "
-        "(SELECT min(date) FROM calculated_metrics) AND (SELECT max(date) FROM calculated_metrics) "
+        "SELECT o.symbol || ' ' || o.date FROM uneven_days JOIN ohlcv_daily o USING (date) JOIN securities s USING "
+        "(symbol) "
+        "WHERE o.date BETWEEN (SELECT min(date) FROM calculated_metrics) AND (SELECT max(date) FROM "
+        "calculated_metrics) "
         "AND NOT EXISTS (SELECT FROM calculated_metrics m WHERE m.symbol = o.symbol AND m.date = o.date) "
         "ORDER BY o.date DESC, o.symbol",
         _COMPUTE,
@@ -89,8 +91,8 @@ CHECKS = (
         "metrics_without_bars",
         "error",
         "metrics of days on which their security has no bar",
-        "SELECT symbol || ' ' || date FROM calculated_metrics m WHERE NOT EXISTS (SELECT FROM ohlcv_daily o "
-        "WHERE o.symbol = m.symbol AND o.date = m.date) ORDER BY date DESC, symbol",
+        "SELECT symbol || ' ' || date FROM uneven_days JOIN calculated_metrics m USING (date) WHERE NOT EXISTS "
+        "(SELECT FROM ohlcv_daily o WHERE o.symbol = m.symbol AND o.date = m.date) ORDER BY date DESC, symbol",
         _COMPUTE,
     ),
     Check(

@@ -99,8 +99,10 @@ CHECKS = (
         "twins",
         "warning",
         "pairs of names with the same prices and volume on five days or more",
-        "SELECT a.symbol || ' and ' || b.symbol || ', ' || count(*) || ' days' FROM shares a JOIN shares b "
-        "USING (date, volume, open, high, low, close) WHERE a.symbol < b.symbol AND a.low < a.high "
+        # joined by whole numbers alone, which is twice as fast as by prices; indices have no volume
+        "SELECT a.symbol || ' and ' || b.symbol || ', ' || count(*) || ' days' FROM ohlcv_daily a JOIN ohlcv_daily b "
+        "USING (date, volume) WHERE a.symbol < b.symbol AND a.low < a.high AND (a.open - b.open, a.high - b.high, "
+        "a.low - b.low, a.close - b.close) = (0, 0, 0, 0) "
         "GROUP BY a.symbol, b.symbol HAVING count(*) >= 5 ORDER BY count(*) DESC, a.symbol",
         "One security under two names: load the symbol changes, or remove one of both.",
     ),

@@ -51,6 +51,8 @@ _TABLES = {
     "AS odd (since, date, differ, repeated, bars)",
     # neighbouring stored days between which a session lacks
     "holes": "SELECT since, date, differ AS bars FROM odd_days WHERE differ > bars / 2.0",
+    # days on which the securities with bars are not those with metrics
+    "uneven_days": "SELECT unnest(CAST(:uneven_dates AS date[])) AS date",
     # a security's former and later name, and the first day of the later one; not where another bears the former today
     "former_names": "SELECT DISTINCT old, new, until FROM (SELECT h.symbol AS old, s.symbol AS new, h.valid_until AS "
     "until FROM symbol_history h JOIN securities s ON s.id = h.security_id UNION ALL SELECT old_symbol, new_symbol, "
@@ -104,6 +106,16 @@ class Shared:
             "JOIN stored_days d USING (date) WHERE greatest(differ, repeated) > d.bars / 2.0",
             ("odd_sinces", "odd_dates", "odd_differ", "odd_repeated", "odd_bars"),
         )
+        self._take(
+            connection,
+            # by number and sum of the names' hashes: to look for each row's partner takes four times as long
+            "SELECT date FROM (SELECT date, count(*) AS number, sum(hashtext(symbol)) AS names FROM ohlcv_daily "
+            "WHERE symbol IN (SELECT symbol FROM securities) GROUP BY date) bars FULL JOIN "
+            "(SELECT date, count(*) AS number, sum(hashtext(symbol)) AS names FROM calculated_metrics GROUP BY "
+            "date) metrics "
+            "USING (date) WHERE (bars.number, bars.names) IS DISTINCT FROM (metrics.number, metrics.names)",
+            ("uneven_dates",),
+        )
 
     @property
     def last_session(self) -> dt.date | None:
@@ -126,6 +138,6 @@ class Shared:
         return {name: self.values[name] for name in re.findall(r":(\w+)", statement) if name in self.values}
 
     def _take(self, connection: Connection, query: str, names: tuple[str, ...]) -> None:
-        statement = f"WITH {self.before(query)}, taken AS ({query}) SELECT * FROM taken"
+        statement = f"WITH {', '.join(filter(None, (self.before(query), f'taken AS ({query})')))} SELECT * FROM taken"
         rows = connection.execute(text(statement), self.of(statement)).all()
         self.values |= {name: [row[place] for row in rows] for place, name in enumerate(names)}
