@@ -79,10 +79,9 @@ CHECKS = (
         "metrics_missing",
         "warning",
         "bars of securities without metrics, on days of which some are computed",
-        "SELECT o.symbol || ' ' || o.date FROM uneven_days JOIN ohlcv_daily o USING (date) JOIN securities s USING "
-        "(symbol) "
-        "WHERE o.date BETWEEN (SELECT min(date) FROM calculated_metrics) AND (SELECT max(date) FROM "
-        "calculated_metrics) "
+        "SELECT o.symbol || ' ' || o.date FROM uneven_days JOIN ohlcv_daily o USING (date) "
+        "JOIN securities s USING (symbol) WHERE o.date >= (SELECT min(date) FROM calculated_metrics) "
+        "AND o.date <= (SELECT max(date) FROM calculated_metrics) "
         "AND NOT EXISTS (SELECT FROM calculated_metrics m WHERE m.symbol = o.symbol AND m.date = o.date) "
         "ORDER BY o.date DESC, o.symbol",
         _COMPUTE,
@@ -99,8 +98,8 @@ CHECKS = (
         "metrics_behind",
         "warning",
         "sessions after the last one that has metrics",
-        "SELECT date::text FROM session_days WHERE date > (SELECT max(date) FROM calculated_metrics) ORDER BY date "
-        "DESC",
+        "SELECT date::text FROM session_days WHERE date > (SELECT max(date) FROM calculated_metrics) "
+        "ORDER BY date DESC",
         "Run `screener-data metrics`.",
     ),
     Check(
