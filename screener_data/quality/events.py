@@ -27,11 +27,9 @@ CHECKS = (
         "bulk deals of one side that are more than the day's volume, and that no deal of the other side meets",
         # what two sides agreed on in the block window is in the list, and not in the bhavcopy's volume
         "SELECT symbol || ' ' || date || ': ' || deal_type || ' ' || sum(quantity) || ' of ' || volume FROM "
-        "bulk_deals d "
-        "JOIN ohlcv_daily o USING (symbol, date) WHERE NOT EXISTS (SELECT FROM bulk_deals e WHERE (e.symbol, "
-        "e.date, e.price) "
-        "= (d.symbol, d.date, d.price) AND e.deal_type <> d.deal_type) GROUP BY symbol, date, deal_type, volume "
-        "HAVING sum(quantity) > volume ORDER BY sum(quantity) / greatest(volume, 1) DESC",
+        "bulk_deals d JOIN ohlcv_daily o USING (symbol, date) WHERE NOT EXISTS (SELECT FROM bulk_deals e WHERE "
+        "(e.symbol, e.date, e.price) = (d.symbol, d.date, d.price) AND e.deal_type <> d.deal_type) GROUP BY symbol, "
+        "date, deal_type, volume HAVING sum(quantity) > volume ORDER BY sum(quantity) / greatest(volume, 1) DESC",
         "A deal in the block window is right (see block_deals); else a wrong quantity, or a bar that lacks trades.",
     ),
     Check(
@@ -56,10 +54,9 @@ CHECKS = (
         "deals_repeated",
         "error",
         "days of which more than half of the deals stand twice",
-        "SELECT kind || ' ' || date || ', ' || count(*) || ' deals' FROM (SELECT kind, date, count(*) AS times "
-        f"FROM {_DEALS} "
-        "GROUP BY kind, date, symbol, client_name, deal_type, quantity, price) each_deal GROUP BY kind, date "
-        "HAVING 2 * count(*) FILTER (WHERE times > 1) > count(*) ORDER BY date DESC",
+        "SELECT kind || ' ' || date || ', ' || count(*) || ' deals' FROM (SELECT kind, date, count(*) AS times FROM "
+        f"{_DEALS} GROUP BY kind, date, symbol, client_name, deal_type, quantity, price) each_deal GROUP BY kind, "
+        "date HAVING 2 * count(*) FILTER (WHERE times > 1) > count(*) ORDER BY date DESC",
         "The day was inserted twice past the loader: remove it and load its file again.",
     ),
     Check(
@@ -67,9 +64,8 @@ CHECKS = (
         "error",
         "deals, measures or market capitalisations of days that have not come yet",
         "SELECT name || ' ' || date || ', ' || count(*) || ' rows' FROM (SELECT 'bulk_deals' AS name, date FROM "
-        "bulk_deals "
-        "UNION ALL SELECT 'block_deals', date FROM block_deals UNION ALL SELECT 'surveillance_measures', date FROM "
-        "surveillance_measures UNION ALL SELECT 'market_cap_history', date FROM market_cap_history) events "
+        "bulk_deals UNION ALL SELECT 'block_deals', date FROM block_deals UNION ALL SELECT 'surveillance_measures', "
+        "date FROM surveillance_measures UNION ALL SELECT 'market_cap_history', date FROM market_cap_history) events "
         "WHERE date > (now() AT TIME ZONE 'Asia/Kolkata')::date GROUP BY name, date ORDER BY date DESC, name",
         "Look at the file they came from: its date was misread or it is not the exchange's.",
     ),
@@ -93,15 +89,12 @@ CHECKS = (
         "actions_without_jump",
         "warning",
         "factors below 0.8 or above 1.25 of which the next open shows less than half (in logarithms)",
-        "SELECT k.symbol || ' ' || k.ex_date || ': factor ' || round(k.factor::numeric, 4) || ', ' || cum.close "
-        "|| ' → ' || ex.open FROM known_days k, "
-        "LATERAL (SELECT close FROM ohlcv_daily o WHERE o.symbol = k.symbol AND o.date < k.ex_date "
-        "ORDER BY date DESC LIMIT 1) cum, "
-        "LATERAL (SELECT open FROM ohlcv_daily o WHERE o.symbol = k.symbol AND o.date >= k.ex_date "
-        "ORDER BY date LIMIT 1) ex "
-        "WHERE (k.factor < 0.8 OR k.factor > 1.25) AND cum.close > 0 AND ex.open > 0 "
-        "AND abs(ln(ex.open / cum.close)) < abs(ln(ex.open / cum.close) - ln(k.factor)) "
-        "ORDER BY abs(ln(k.factor)) DESC",
+        "SELECT k.symbol || ' ' || k.ex_date || ': factor ' || round(k.factor::numeric, 4) || ', ' || cum.close || ' "
+        "→ ' || ex.open FROM known_days k, LATERAL (SELECT close FROM ohlcv_daily o WHERE o.symbol = k.symbol AND "
+        "o.date < k.ex_date ORDER BY date DESC LIMIT 1) cum, LATERAL (SELECT open FROM ohlcv_daily o WHERE o.symbol "
+        "= k.symbol AND o.date >= k.ex_date ORDER BY date LIMIT 1) ex WHERE (k.factor < 0.8 OR k.factor > 1.25) AND "
+        "cum.close > 0 AND ex.open > 0 AND abs(ln(ex.open / cum.close)) < abs(ln(ex.open / cum.close) - "
+        "ln(k.factor)) ORDER BY abs(ln(k.factor)) DESC",
         "Was the ex-date moved, or the action called off? A line in manual_factors.csv with factors 1 takes it back.",
     ),
     Check(

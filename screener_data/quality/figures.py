@@ -63,14 +63,12 @@ CHECKS = (
         "metrics of the last computed session that are not what its bars give: ma_10, and atr_pct of atr",
         # written anew here, and not by the formulas, so that both would have to be wrong; an action changes the mean
         "WITH last AS (SELECT max(date) AS date FROM calculated_metrics), ten AS (SELECT o.symbol, avg(o.close) AS "
-        "mean "
-        "FROM (SELECT o.*, row_number() OVER (PARTITION BY o.symbol ORDER BY o.date DESC) AS place FROM ohlcv_daily "
-        "o, last "
-        "WHERE o.date BETWEEN last.date - 30 AND last.date) o, last WHERE place <= 10 AND NOT EXISTS (SELECT FROM "
-        "known_days k WHERE k.symbol = o.symbol AND k.ex_date BETWEEN last.date - 30 AND last.date) "
-        "GROUP BY o.symbol HAVING count(*) = 10) "
-        "SELECT m.symbol || ' ' || m.date FROM last JOIN calculated_metrics m USING (date) JOIN ohlcv_daily o "
-        "USING (symbol, date) LEFT JOIN ten USING (symbol) WHERE abs(m.ma_10 - ten.mean) > 0.006 "
+        "mean FROM (SELECT o.*, row_number() OVER (PARTITION BY o.symbol ORDER BY o.date DESC) AS place FROM "
+        "ohlcv_daily o, last WHERE o.date BETWEEN last.date - 30 AND last.date) o, last WHERE place <= 10 AND NOT "
+        "EXISTS (SELECT FROM known_days k WHERE k.symbol = o.symbol AND k.ex_date BETWEEN last.date - 30 AND "
+        "last.date) GROUP BY o.symbol HAVING count(*) = 10) SELECT m.symbol || ' ' || m.date FROM last JOIN "
+        "calculated_metrics m USING (date) JOIN ohlcv_daily o USING (symbol, date) LEFT JOIN ten USING (symbol) "
+        "WHERE abs(m.ma_10 - ten.mean) > 0.006 "
         # atr is rounded to a paisa
         "OR abs(m.atr_pct - 100 * m.atr / o.close) > 0.51 / o.close + 0.0001 ORDER BY m.symbol",
         _COMPUTE,

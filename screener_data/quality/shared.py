@@ -101,19 +101,17 @@ class Shared:
         self._take(
             connection,
             "SELECT since, date, differ, repeated, d.bars FROM (SELECT since, date, count(*) FILTER (WHERE "
-            "prev_close <> "
-            "before) AS differ, count(*) FILTER (WHERE is_repeated) AS repeated FROM steps GROUP BY since, date) pairs "
-            "JOIN stored_days d USING (date) WHERE greatest(differ, repeated) > d.bars / 2.0",
+            "prev_close <> before) AS differ, count(*) FILTER (WHERE is_repeated) AS repeated FROM steps GROUP BY "
+            "since, date) pairs JOIN stored_days d USING (date) WHERE greatest(differ, repeated) > d.bars / 2.0",
             ("odd_sinces", "odd_dates", "odd_differ", "odd_repeated", "odd_bars"),
         )
         self._take(
             connection,
             # by number and sum of the names' hashes: to look for each row's partner takes four times as long
             "SELECT date FROM (SELECT date, count(*) AS number, sum(hashtext(symbol)) AS names FROM ohlcv_daily "
-            "WHERE symbol IN (SELECT symbol FROM securities) GROUP BY date) bars FULL JOIN "
-            "(SELECT date, count(*) AS number, sum(hashtext(symbol)) AS names FROM calculated_metrics GROUP BY "
-            "date) metrics "
-            "USING (date) WHERE (bars.number, bars.names) IS DISTINCT FROM (metrics.number, metrics.names)",
+            "WHERE symbol IN (SELECT symbol FROM securities) GROUP BY date) bars FULL JOIN (SELECT date, count(*) AS "
+            "number, sum(hashtext(symbol)) AS names FROM calculated_metrics GROUP BY date) metrics USING (date) "
+            "WHERE (bars.number, bars.names) IS DISTINCT FROM (metrics.number, metrics.names)",
             ("uneven_dates",),
         )
 
