@@ -245,19 +245,21 @@ def metrics(
 
 
 @app.command()
-def check(as_json: AsJson = False) -> None:
-    """Check what is stored. Exit code 1 when a finding is an error."""
+def check(
+    as_json: AsJson = False,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a page that needs no network.")
+    ] = None,
+) -> None:
+    """Check what is stored, and compare with the last run. Exit code 1 when a finding is an error."""
     findings = quality.check()
+    if html is not None:
+        typer.echo(quality.write_page(findings, html), err=as_json)
     if as_json:
         _print([vars(finding) for finding in findings], as_json)
-    else:
-        found = [finding for finding in findings if finding.count]
-        for finding in found:
-            typer.echo(f"{finding.severity}: {finding.name}: {finding.count} {finding.detail}")
-            for example in finding.examples:
-                typer.echo(f"    {example}")
-            typer.echo(f"    → {finding.todo}")
-        _say(f"{len(findings)} checks, {len(found)} with findings, {sum(f.failed for f in found)} of them errors")
+    elif html is None and (shown := quality.lines(findings)):
+        typer.echo("\n".join(shown))
+    _say(quality.verdict(findings))
     if any(finding.failed for finding in findings):
         raise typer.Exit(1)
 

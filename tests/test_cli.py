@@ -40,8 +40,8 @@ COMMANDS: dict[str, set[str]] = {
     "replay": {"--source", "--json"},
     "status": {"--json"},
     "metrics": {"--from", "--to", "--benchmark", "--json"},
-    "check": {"--json"},
     "gaps": {"symbols", "--from", "--to", "--plan", "--json"},
+    "check": {"--json", "--html"},
     "screen": {"where", "--date", "--columns", "--limit", "--list", "--json"},
     "run": {"notebook", "parameters"},
     "export": {"notebook", "--output"},
@@ -317,23 +317,32 @@ def test_status_shows_tables_sources_and_rejects(engine: Engine, lists: Path, ba
         assert f"\n{line}" in f"\n{shown}".replace("\n ", "\n"), shown
 
 
-def test_check_is_well_or_names_the_fault(engine: Engine, lists: Path, bars: Path, caps: Path) -> None:
+def test_check_is_well_or_names_the_fault(engine: Engine, lists: Path, bars: Path, caps: Path, tmp_path: Path) -> None:
     cli("load", lists, bars, caps)
     result = cli("check")
-    assert "rejects_waiting: 1" in result.stdout
-    assert re.search(r"\d+ checks, 1 with findings, 0 of them errors", result.stderr)
+    assert "rejects_waiting: 1 rejected" in result.stdout
+    assert re.search(r"\d+ checks, \d with findings, 0 of them errors", result.stderr)
     findings = json.loads(cli("check", "--json").stdout)
-    assert {tuple(finding) for finding in findings} == {("name", "severity", "count", "detail", "todo", "examples")}
+    assert {tuple(finding) for finding in findings} == {
+        ("name", "severity", "count", "detail", "todo", "examples", "before")
+    }
+    assert "rejects_waiting: 1 (as last time) rejected" in cli("check").stdout
 
     execute(engine, "DELETE FROM ohlcv_daily WHERE symbol IN ('NA', 'NAN')")
     shown = cli("check", code=1).stdout
-    assert "error: rows_lost_ohlcv_daily: 1" in shown
+    assert shown.startswith("error: rows_lost_ohlcv_daily: 1 (0 last time, +1)")
     assert "41 were inserted, 39 are there" in shown
     assert "load the files again" in shown
     findings = json.loads(cli("check", "--json", code=1).stdout)
     assert [finding["name"] for finding in findings if finding["severity"] == "error" and finding["count"]] == [
         "rows_lost_ohlcv_daily"
     ]
+
+    page = tmp_path / "checks.html"
+    assert cli("check", "--html", page, code=1).stdout == f"{page}\n"
+    assert "41 were inserted, 39 are there" in page.read_text(encoding="utf-8")
+    assert len(json.loads(cli("check", "--html", page, "--json", code=1).stdout)) == len(findings)
+    assert "the page cannot be written" in cli("check", "--html", tmp_path, code=2).stderr
 
 
 # --- metrics

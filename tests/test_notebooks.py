@@ -575,7 +575,7 @@ def test_a_fault_fails_the_validation_after_it_is_shown(engine: Engine, market: 
     sd.load(market)
     warned = run("03", {"fail_on": "warning"})
     assert warned.error is not None
-    assert re.fullmatch(r"NotebookError: \d of \d+ checks failed: .*rejects_waiting.*", warned.error)
+    assert re.fullmatch(r"NotebookError: \d+ of \d+ checks failed: .*rejects_waiting.*", warned.error)
 
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM ohlcv_daily WHERE date = (SELECT max(date) FROM ohlcv_daily)"))
@@ -586,7 +586,7 @@ def test_a_fault_fails_the_validation_after_it_is_shown(engine: Engine, market: 
     assert fault.name in result.error
     assert result.output.name.endswith(".failed.ipynb")
     assert fault.examples[0] in shown(result.output)
-    assert len(charts(result.output)) == 1
+    assert len(charts(result.output)) == 2
     assert run("03", {"fail_on": "never"}).ok
 
 

@@ -5,6 +5,8 @@ from screener_data.models.events import BlockDeal, BulkDeal, CorporateAction, Su
 from screener_data.models.metadata import IndustryClassification, IngestionLog, MarketHoliday
 from screener_data.models.provenance import (
     Calculation,
+    CheckFinding,
+    CheckRun,
     ListedSecurity,
     LoadFile,
     NameChange,
@@ -22,6 +24,8 @@ __all__ = [
     "BulkDeal",
     "CalculatedMetrics",
     "Calculation",
+    "CheckFinding",
+    "CheckRun",
     "CorporateAction",
     "Index",
     "IndustryClassification",

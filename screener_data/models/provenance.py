@@ -1,4 +1,4 @@
-"""Our own tables: what was loaded from where, what was rejected, which names a security had."""
+"""Our own tables: what was loaded from where, what was rejected, what checks found, which names a security had."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from screener_data.models.base import Base, BigKey, CreatedAt
 
 __all__ = [
     "Calculation",
+    "CheckFinding",
+    "CheckRun",
     "ListedSecurity",
     "LoadFile",
     "NameChange",
@@ -162,6 +164,33 @@ class Calculation(Base):
     scales: Mapped[bytes | None] = mapped_column(comment="what corporate actions made of prices and volumes")
     execution_time_ms: Mapped[Count]
     created_at: Mapped[CreatedAt]
+
+
+class CheckRun(Base):
+    """One row is one run of the data-quality checks, all of them. Source: `check`. Key: id."""
+
+    __tablename__ = "check_runs"
+
+    id: Mapped[BigKey]
+    loader_version: Mapped[Text50]
+    last_session: Mapped[Day | None] = mapped_column(comment="the last stored day on which securities traded")
+    execution_time_ms: Mapped[Count]
+    created_at: Mapped[CreatedAt]
+
+
+class CheckFinding(Base):
+    """One row is how many faults one check found in one run; 0 is kept, too. Key: (run_id, name)."""
+
+    __tablename__ = "check_findings"
+    __table_args__ = (
+        CheckConstraint("severity IN ('error', 'warning', 'info')", name="ck_check_findings_severity"),
+        CheckConstraint("count >= 0", name="ck_check_findings_count"),
+    )
+
+    run_id: Mapped[LongCount] = mapped_column(ForeignKey("check_runs.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[Text100] = mapped_column(primary_key=True)
+    severity: Mapped[Text20]
+    count: Mapped[LongCount]
 
 
 class ListedSecurity(Base):
