@@ -5,7 +5,9 @@ from screener_data.models.events import BlockDeal, BulkDeal, CorporateAction, Su
 from screener_data.models.metadata import IndustryClassification, IngestionLog, MarketHoliday
 from screener_data.models.provenance import (
     Calculation,
-    ListedSecurity,
+    IndexConstituent,
+    ListDay,
+    Listing,
     LoadFile,
     NameChange,
     OutsideWrite,
@@ -24,9 +26,11 @@ __all__ = [
     "Calculation",
     "CorporateAction",
     "Index",
+    "IndexConstituent",
     "IndustryClassification",
     "IngestionLog",
-    "ListedSecurity",
+    "ListDay",
+    "Listing",
     "LoadFile",
     "MarketCapHistory",
     "MarketHoliday",
