@@ -259,8 +259,7 @@ def _absorb(connection: Connection, row: _Row, into: _Row) -> bool:
     connection.execute(text("UPDATE listings SET security_id = :into WHERE security_id = :id"), values)
     gone = connection.execute(
         text(
-            "DELETE FROM securities WHERE id = :id AND NOT EXISTS "
-            "(SELECT FROM market_cap_history WHERE symbol = :old)"
+            "DELETE FROM securities WHERE id = :id AND NOT EXISTS (SELECT FROM market_cap_history WHERE symbol = :old)"
         ),
         values,
     ).rowcount
