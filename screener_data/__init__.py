@@ -11,6 +11,7 @@ import typing
 from screener_data.adjust import factors
 from screener_data.database.engine import connect
 from screener_data.ingest import LoadResult, load, replay
+from screener_data.listed import identity, symbol_on, universe
 from screener_data.quality import check
 from screener_data.read import coverage, metrics, panel, prices, rejects, sessions, status
 from screener_data.screens import screen, screens
@@ -24,6 +25,7 @@ __all__ = [
     "connect",
     "coverage",
     "factors",
+    "identity",
     "load",
     "metrics",
     "panel",
@@ -35,6 +37,8 @@ __all__ = [
     "screens",
     "sessions",
     "status",
+    "symbol_on",
+    "universe",
 ]
 
 #: They come when they are asked for: the formulas bring a compiler along, the charts plotly; both take long to import.

@@ -24,7 +24,7 @@ _CHANGES = "symbol changes"
 
 @dataclass(frozen=True)
 class Sighting:
-    """A name and an ISIN on one list, from `since` up to `until` (exclusive; None: still there), seen last on `last`."""
+    """A name and an ISIN on one list from `since` up to `until`, exclusive (None: still there), last seen on `last`."""
 
     symbol: str
     isin: str

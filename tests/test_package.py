@@ -27,6 +27,7 @@ FACE = {
     *("LoadResult", "replay", "rejects", "status", "check", "coverage", "factors"),
     *("chart", "breadth", "rotation"),
     *("screen", "screens"),
+    *("identity", "symbol_on", "universe"),
 }
 
 

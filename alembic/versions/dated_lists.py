@@ -8,8 +8,6 @@ down_revision = "0008"
 branch_labels = None
 depends_on = None
 
-TODAY = "(now() AT TIME ZONE 'Asia/Kolkata')::date"
-
 
 def upgrade() -> None:
     op.create_table(
@@ -62,11 +60,12 @@ def upgrade() -> None:
     op.add_column("symbol_history", sa.Column("known_by", sa.String(length=50), nullable=True))
     # whoever is on a list is known to be there today; of those that left, only that they were
     op.execute(
-        f"INSERT INTO list_days SELECT DISTINCT list_name, {TODAY}, 'the migration' FROM listed_securities WHERE listed"
+        "INSERT INTO list_days SELECT DISTINCT list_name, (now() AT TIME ZONE 'Asia/Kolkata')::date, 'the migration' "
+        "FROM listed_securities WHERE listed"
     )
     op.execute(
         "INSERT INTO listings (list_name, symbol, isin, listing_date, valid_from, security_id) "
-        f"SELECT l.list_name, s.symbol, s.isin, s.listing_date, {TODAY}, s.id "
+        "SELECT l.list_name, s.symbol, s.isin, s.listing_date, (now() AT TIME ZONE 'Asia/Kolkata')::date, s.id "
         "FROM listed_securities l JOIN securities s ON s.id = l.security_id WHERE l.listed ORDER BY s.id"
     )
     op.drop_table("listed_securities")

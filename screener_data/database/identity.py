@@ -140,7 +140,11 @@ def known_lineages(connection: Connection) -> list[Lineage]:
     for list_name, day in connection.execute(text("SELECT list_name, day FROM list_days ORDER BY day")):
         days[list_name].append(day)
     stays = connection.execute(
-        text("SELECT symbol, isin, listing_date, list_name, valid_from, valid_until, id FROM listings ORDER BY id")
+        text(
+            "SELECT symbol, isin, listing_date, list_name, valid_from, valid_until, id FROM listings UNION ALL "
+            f"SELECT symbol, isin, listing_date, '{BY_HAND}', '{dt.date.min}', '{dt.date.min}', id FROM securities t "
+            "WHERE NOT EXISTS (SELECT FROM listings l WHERE l.security_id = t.id OR l.isin = t.isin)"
+        )
     )
     sightings = []
     for symbol, isin, listing_date, list_name, since, until, number in stays:
@@ -216,11 +220,10 @@ def _resolve(connection: Connection, ids: dict[str, int], columns: list[str]) ->
     _rewrite(connection, [(row.id, lineage.symbol) for lineage, row in renamed], "symbol")
     _rewrite(connection, [(row.id, lineage.isin) for lineage, row in other_isin], "isin")
     _insert(connection, new, ids, columns)
-    numbers = dict(
-        connection.execute(
-            text("SELECT isin, id FROM securities WHERE isin = ANY(:isins)"), {"isins": [each.isin for each in new]}
-        ).all()
+    made = connection.execute(
+        text("SELECT isin, id FROM securities WHERE isin = ANY(:isins)"), {"isins": [each.isin for each in new]}
     )
+    numbers: dict[str, int] = {row.isin: row.id for row in made}
     chosen += [(lineage, numbers[lineage.isin]) for lineage in new]
     connection.execute(
         text(
@@ -242,7 +245,7 @@ def _resolve(connection: Connection, ids: dict[str, int], columns: list[str]) ->
 
 
 def _absorb(connection: Connection, row: _Row, into: _Row) -> bool:
-    """Let one row of securities go into another. Whether it stays, since both have a market capitalisation of one day."""
+    """Let one row of securities go into another. Whether it stays: both have a market capitalisation of one day."""
     values = {"old": row.symbol, "new": into.symbol, "id": row.id, "into": into.id}
     for table, key in _FOLLOWING.items():
         same = "".join(f" AND o.{name} = t.{name}" for name in key)
@@ -331,8 +334,8 @@ def _keep_history(connection: Connection, chosen: list[tuple[Lineage, int]]) -> 
             text("SELECT security_id, symbol, valid_until, known_by FROM symbol_history")
         )
     }
-    gone = [key for key, known_by in stored.items() if known_by is not None and key not in told]
-    fresh = [key for key in told if key not in stored]
+    gone = [key for key, known_by in stored.items() if known_by is not None and told.get(key) != known_by]
+    fresh = [key for key in told if key not in stored or key in gone]
     # else not a word to symbol_history: whatever writes to it calls all known files into question
     if gone:
         connection.execute(
@@ -363,9 +366,9 @@ def _as_columns(keys: list[tuple[int, str, Any]]) -> dict[str, list[Any]]:
 def _move_history(connection: Connection, moves: list[tuple[str, Lineage, bool]], found: list[Lineage]) -> int:
     """Move the rows of securities from a name to the one of today; the rows that could not follow.
 
-    `moves`: (name, whose it was, whether all rows under it are its own unless another bears it now). The rows go by way
-    of a name that nobody bears, so that swaps work. Where the new name has a row of the same key already, that one stays
-    and the old row keeps its old name.
+    `moves`: (name, whose it was, whether all rows under it are its own unless another bears it now). The rows go
+    by way of a name that nobody bears, so that swaps work. Where the new name has a row of the same key already, that
+    one stays and the old row keeps its old name.
     """
     unique = {(old, lineage.isin): (old, lineage, whole) for old, lineage, whole in reversed(moves)}
     moves = [move for move in unique.values() if move[0] != move[1].symbol]

@@ -39,7 +39,8 @@ def keep_stays(stage: Stage, table: str, of: str, members: Sequence[str], given:
         "SELECT min(day) FROM list_days WHERE list_name = :list AND day > :day", list=given.name, day=given.day
     )
     values = {"list": given.name, "day": given.day, "after": after, "also": list(given.also_listed)}
-    names = ", ".join(members)
+    names, of_t, of_s = (", ".join(f"{alias}{name}" for name in members) for alias in ("", "t.", "s."))
+    next_day, begins_then = "CAST(:after AS date)", "t.valid_from = CAST(:after AS date)"
     same = " AND ".join(f"s.{name} IS NOT DISTINCT FROM t.{name}" for name in members)
     on_the_day = "t.valid_from <= :day AND (t.valid_until IS NULL OR t.valid_until > :day)"
     spared = 0
@@ -53,28 +54,26 @@ def keep_stays(stage: Stage, table: str, of: str, members: Sequence[str], given:
     if given.complete and not spared:
         stage.run(
             f"WITH off AS (DELETE FROM {table} t WHERE t.{of} = :list "
-            "AND (CAST(:after AS date) IS NULL OR t.valid_from < CAST(:after AS date)) "
+            f"AND ({next_day} IS NULL OR t.valid_from < {next_day}) "
             "AND (t.valid_until IS NULL OR t.valid_until > :day) "
-            f"AND NOT EXISTS (SELECT FROM {STAGE} s WHERE {same}) AND NOT (t.symbol = ANY(:also) OR t.isin = ANY(:also)) "
+            f"AND NOT EXISTS (SELECT FROM {STAGE} s WHERE {same}) "
+            "AND NOT (t.symbol = ANY(:also) OR t.isin = ANY(:also)) "
             f"RETURNING {names}, valid_from, valid_until) "
             f"INSERT INTO {table} ({of}, {names}, valid_from, valid_until) "
             # a stay that began on this very day ends on it: an earlier list of the day is evidence of names, too
             f"SELECT :list, {names}, valid_from, CAST(:day AS date) FROM off WHERE valid_from <= :day UNION ALL "
-            f"SELECT :list, {names}, CAST(:after AS date), valid_until FROM off "
-            "WHERE CAST(:after AS date) IS NOT NULL AND (valid_until IS NULL OR valid_until > CAST(:after AS date))",
+            f"SELECT :list, {names}, {next_day}, valid_until FROM off "
+            f"WHERE {next_day} IS NOT NULL AND (valid_until IS NULL OR valid_until > {next_day})",
             **values,
         )
     new, longer = stage.one(
         f"WITH coming AS MATERIALIZED (SELECT DISTINCT {names} FROM {STAGE} s WHERE NOT EXISTS "
         f"(SELECT FROM {table} t WHERE t.{of} = :list AND {same} AND {on_the_day})), "
         f"beside AS (DELETE FROM {table} t USING coming s WHERE t.{of} = :list AND {same} "
-        f"AND (t.valid_until = :day OR t.valid_from = CAST(:after AS date)) RETURNING {', '.join(f't.{name}' for name in members)}, "
-        "t.valid_from, t.valid_until), "
-        f"made AS (SELECT {', '.join(f's.{name}' for name in members)}, "
-        "coalesce(min(t.valid_from), CAST(:day AS date)) AS valid_from, CASE WHEN bool_or(t.valid_from = CAST(:after AS date)) "
-        "THEN max(t.valid_until) FILTER (WHERE t.valid_from = CAST(:after AS date)) ELSE CAST(:after AS date) END AS valid_until, "
-        f"count(t.valid_from) AS beside FROM coming s LEFT JOIN beside t ON {same} "
-        f"GROUP BY {', '.join(f's.{name}' for name in members)}), "
+        f"AND (t.valid_until = :day OR {begins_then}) RETURNING {of_t}, t.valid_from, t.valid_until), "
+        f"made AS (SELECT {of_s}, least(min(t.valid_from), CAST(:day AS date)) AS valid_from, "
+        f"CASE WHEN bool_or({begins_then}) THEN max(t.valid_until) FILTER (WHERE {begins_then}) ELSE {next_day} END "
+        f"AS valid_until, count(t.valid_from) AS beside FROM coming s LEFT JOIN beside t ON {same} GROUP BY {of_s}), "
         f"kept AS (INSERT INTO {table} ({of}, {names}, valid_from, valid_until) "
         f"SELECT :list, {names}, valid_from, valid_until FROM made) "
         "SELECT count(*) FILTER (WHERE beside = 0), count(*) FILTER (WHERE beside > 0) FROM made",
