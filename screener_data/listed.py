@@ -127,8 +127,8 @@ def _listed(connection: Connection, day: dt.date) -> list[Any]:
     return list(
         connection.execute(
             text(
-                "SELECT DISTINCT ON (security_id) l.symbol, isin, listing_date, l.list_name, CASE WHEN valid_from > :day "
-                "THEN valid_from ELSE (SELECT max(d.day) FROM list_days d WHERE d.list_name = l.list_name "
+                "SELECT DISTINCT ON (security_id) l.symbol, isin, listing_date, l.list_name, "
+                "CASE WHEN valid_from > :day THEN valid_from ELSE (SELECT max(d.day) FROM list_days d WHERE d.list_name = l.list_name "
                 "AND d.day <= :day) END AS list_day FROM listings l "
                 "WHERE (valid_until IS NULL OR valid_until > greatest(valid_from, :day)) "
                 "AND CASE WHEN valid_from <= :day THEN listing_date IS NULL OR listing_date <= :day "
@@ -166,4 +166,6 @@ def _constituents(connection: Connection, name: str, day: dt.date) -> list[Any]:
 
 def _with_days(frame: pd.DataFrame, *columns: str) -> pd.DataFrame:
     """Days as pandas holds them; what is out of its range (of a security written by hand) is not known."""
-    return frame.assign(**{name: pd.to_datetime(frame[name].astype("object"), errors="coerce").astype("M8[s]") for name in columns})
+    return frame.assign(
+        **{name: pd.to_datetime(frame[name].astype("object"), errors="coerce").astype("M8[s]") for name in columns}
+    )

@@ -17,7 +17,16 @@ from screener_data.ingest import LoadResult, load
 
 IN_SCOPE = ["EQ", "BE", "BZ", "SM", "ST", "SZ", "RR", "IV"]
 KINDS = [
-    *("equity_list", "etf_list", "sme_list", "symbol_changes", "holidays", "bhavcopy/legacy", "bhavcopy/udiff"),
+    *(
+        "constituents",
+        "equity_list",
+        "etf_list",
+        "sme_list",
+        "symbol_changes",
+        "holidays",
+        "bhavcopy/legacy",
+        "bhavcopy/udiff",
+    ),
     *("indices", "market_cap", "industry", "deals", "surveillance", "corporate_actions"),
 ]
 REFUSED = {

@@ -29,6 +29,7 @@ CONSTITUENTS = Format(
     merge=Merge.MEMBERS,
     of="index_name",
     key=("index_name", "symbol", "isin"),
+    named_on=None,  # the symbols are those of the list's day, and are kept as such
     from_name=("index_name", r"ind_(nifty[a-z0-9_]*?)_?list"),
     codes=INDICES,
     columns=(
