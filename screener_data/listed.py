@@ -128,8 +128,8 @@ def _listed(connection: Connection, day: dt.date) -> list[Any]:
         connection.execute(
             text(
                 "SELECT DISTINCT ON (security_id) l.symbol, isin, listing_date, l.list_name, "
-                "CASE WHEN valid_from > :day THEN valid_from ELSE (SELECT max(d.day) FROM list_days d WHERE d.list_name = l.list_name "
-                "AND d.day <= :day) END AS list_day FROM listings l "
+                "CASE WHEN valid_from > :day THEN valid_from ELSE (SELECT max(d.day) FROM list_days d "
+                "WHERE d.list_name = l.list_name AND d.day <= :day) END AS list_day FROM listings l "
                 "WHERE (valid_until IS NULL OR valid_until > greatest(valid_from, :day)) "
                 "AND CASE WHEN valid_from <= :day THEN listing_date IS NULL OR listing_date <= :day "
                 # a list in between would have shown it
