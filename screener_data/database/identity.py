@@ -268,7 +268,11 @@ def _absorb(connection: Connection, row: _Row, into: _Row) -> bool:
     ).rowcount
     if not gone:
         connection.execute(
-            text("UPDATE securities SET symbol = symbol || '~' || isin, is_active = false WHERE id = :id"), values
+            text(
+                "UPDATE securities SET symbol = split_part(symbol, '~', 1) || '~' || isin, is_active = false "
+                "WHERE id = :id"
+            ),
+            values,
         )
     return not gone
 
