@@ -175,12 +175,25 @@ def _leads(known: _Known) -> set[tuple[dt.date, str, str]]:
                 found.add((after.since, before.isin, after.isin))
     for isin, sightings in known.by_isin.items():
         first = sightings[0]
-        for change in known.back(first.symbol, first.since, _listed_on(sightings)):
+        for change in known.back(first.symbol, _day_of_first(known, sightings), _listed_on(sightings)):
             bearers = [s for s in known.by_symbol[change.old] if s.isin != isin and s.last < change.day]
             if bearers and known.by_isin[bearers[-1].isin][-1].last < change.day:
                 found.add((change.day, bearers[-1].isin, isin))
                 break
     return found
+
+
+def _day_of_first(known: _Known, sightings: Sequence[Sighting]) -> dt.date:
+    """The day of the first list; of one whose place another took on the same day, one before the change between them.
+
+    Such lists told no day, and may be old: what they show was true at some time before.
+    """
+    first = sightings[0]
+    if first.since == first.until and len(sightings) > 1:
+        path = known.back(sightings[1].symbol, sightings[1].since, _listed_on(sightings), stop=first.symbol)
+        if path and path[-1].old == first.symbol:
+            return path[-1].day - dt.timedelta(1)
+    return first.since
 
 
 def _alike(one: Sighting, other: Sighting) -> bool:
@@ -200,7 +213,7 @@ def _listed_on(sightings: Sequence[Sighting]) -> dt.date:
 def _lineage(known: _Known, sightings: list[Sighting]) -> Lineage:
     isins = {each.isin for each in sightings}
     listed_on = _listed_on(sightings)
-    names = _before_all_lists(known, sightings[0], listed_on)
+    names = _before_all_lists(known, sightings[0], _day_of_first(known, sightings), listed_on)
     for before, each in pairwise(sightings):
         if before.symbol != each.symbol:
             names += _between(known, names.pop(), each)
@@ -221,10 +234,10 @@ def _lineage(known: _Known, sightings: list[Sighting]) -> Lineage:
     return Lineage(names, listed, last, names[-1].symbol, isins)
 
 
-def _before_all_lists(known: _Known, first: Sighting, listed_on: dt.date) -> list[Name]:
-    """The names up to that of the first list."""
+def _before_all_lists(known: _Known, first: Sighting, day: dt.date, listed_on: dt.date) -> list[Name]:
+    """The names up to that of the first list, which is of `day`."""
     names = [_seen(first, since=None)]
-    for change in known.back(first.symbol, first.since, listed_on):
+    for change in known.back(first.symbol, day, listed_on):
         names[0] = replace(names[0], since=change.day)
         names.insert(0, Name(change.old, first.isin, None, change.day, _CHANGES, _CHANGES))
     return names
