@@ -130,6 +130,21 @@ CHECKS = (
         "Load the lists (EQUITY_L, SME, ETF, REITs, InvITs); delisted securities stand in older ones.",
     ),
     Check(
+        "maybe_one_security",
+        "info",
+        "securities that left all lists while another of the same issuer came, and that no change of symbols joins",
+        "WITH stays AS (SELECT security_id, left(min(isin), 7) AS issuer, min(valid_from) AS since, "
+        "CASE WHEN bool_and(valid_until IS NOT NULL) THEN max(valid_until) END AS until FROM listings "
+        "WHERE list_name <> 'by hand' GROUP BY security_id) "
+        "SELECT a.symbol || ' up to ' || old.until || ', ' || b.symbol || ' from ' || new.since FROM stays old "
+        "JOIN stays new ON new.issuer = old.issuer AND new.since >= old.until AND new.security_id <> old.security_id "
+        "JOIN securities a ON a.id = old.security_id JOIN securities b ON b.id = new.security_id "
+        # a rights entitlement is another security, and lives for days
+        "WHERE a.security_type = 'EQUITY' AND a.symbol !~ '-RE[0-9]*$' AND b.symbol !~ '-RE[0-9]*$' "
+        "ORDER BY old.until DESC, a.symbol",
+        "Load symbolchange.csv and lists of days in between; a demerged part, or a second class of shares, is right.",
+    ),
+    Check(
         "jumps_without_action",
         "warning",
         "closes more than 38 % below or 60 % above the bar before, with no corporate action in between",
