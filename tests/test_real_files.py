@@ -213,20 +213,6 @@ def test_surveillance_equals_an_independent_reading(engine: Engine, shared: Path
     assert {day for _, _, day in stored} == {"2025-01-16"}
 
 
-def test_renames_of_nine_years_keep_every_security(engine: Engine, shared: Path) -> None:
-    for year in ("2016-08", "2023-10", "2024-08", "2025-11-24"):
-        load(shared / f"equity_list/{year}/EQUITY_L.csv", engine=engine)
-    with (shared / "equity_list/2025-11-24/EQUITY_L.csv").open(newline="") as stream:
-        published = {row[0]: row[6] for row in list(csv.reader(stream))[1:]}
-    assert dict(rows(engine, "SELECT symbol, isin FROM securities WHERE is_active")) == published  # type: ignore[arg-type]
-    gone = rows(engine, "SELECT count(*) FROM securities WHERE NOT is_active")
-    assert gone[0][0] > 300  # type: ignore[operator]
-    old_names = rows(
-        engine, "SELECT h.symbol, s.symbol FROM symbol_history h JOIN securities s ON s.id = h.security_id"
-    )
-    assert ("CADILAHC", "ZYDUSLIFE") in old_names
-
-
 def test_index_levels_equal_the_file(engine: Engine, shared: Path) -> None:
     load(shared / "indices/Pr160125.csv", engine=engine)
     assert rows(

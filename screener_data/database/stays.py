@@ -41,13 +41,17 @@ def keep_stays(stage: Stage, table: str, of: str, members: Sequence[str], given:
     values = {"list": given.name, "day": given.day, "after": after, "also": list(given.also_listed)}
     names, of_t, of_s = (", ".join(f"{alias}{name}" for name in members) for alias in ("", "t.", "s."))
     next_day, begins_then = "CAST(:after AS date)", "t.valid_from = CAST(:after AS date)"
-    same = " AND ".join(f"s.{name} IS NOT DISTINCT FROM t.{name}" for name in members)
+    # those that are never NULL can be hashed
+    same = " AND ".join(
+        f"s.{name} {'=' if name in ('symbol', 'isin') else 'IS NOT DISTINCT FROM'} t.{name}" for name in members
+    )
     on_the_day = "t.valid_from <= :day AND (t.valid_until IS NULL OR t.valid_until > :day)"
     spared = 0
     if given.complete:
         held, gone = stage.one(
-            f"SELECT count(*), count(*) FILTER (WHERE NOT EXISTS (SELECT FROM {STAGE} s WHERE s.isin = t.isin "
-            f"OR s.symbol = t.symbol)) FROM {table} t WHERE t.{of} = :list AND {on_the_day}",
+            f"SELECT count(*), count(*) FILTER (WHERE NOT EXISTS (SELECT FROM {STAGE} s WHERE s.isin = t.isin) "
+            f"AND NOT EXISTS (SELECT FROM {STAGE} s WHERE s.symbol = t.symbol)) "
+            f"FROM {table} t WHERE t.{of} = :list AND {on_the_day}",
             **values,
         )
         spared = gone if gone > _LONG and gone > held / 2 else 0
