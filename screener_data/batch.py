@@ -385,7 +385,7 @@ class Batch:
         account.notes |= {"list_day": day.isoformat(), "list_day_told_by": told_by}
         texts = [row.raw.replace('"', "").replace("\x00", "") for row in account.rejected]
         cells = [cell.strip() for text in texts for cell in text.split(",")]
-        return ListOfDay(name, day, told_by, account.load_id, self.complete, cells)
+        return ListOfDay(name, day, told_by, self.complete, cells)
 
     def _count(self, counts: dict[int, Counts]) -> None:
         for number, count in counts.items():

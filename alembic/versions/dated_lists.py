@@ -15,11 +15,8 @@ def upgrade() -> None:
         sa.Column("list_name", sa.String(length=50), nullable=False, comment="or an index's name"),
         sa.Column("day", sa.Date(), nullable=False),
         sa.Column("told_by", sa.String(length=50), nullable=False),
-        sa.Column("load_id", sa.BigInteger(), nullable=True),
-        sa.ForeignKeyConstraint(["load_id"], ["load_files.id"], name=op.f("fk_list_days_load_id_load_files")),
         sa.PrimaryKeyConstraint("list_name", "day", name=op.f("pk_list_days")),
     )
-    op.create_index(op.f("ix_list_days_load_id"), "list_days", ["load_id"], unique=False)
     op.create_table(
         "listings",
         sa.Column("id", sa.BigInteger(), autoincrement=True, nullable=False),

@@ -21,7 +21,6 @@ class ListOfDay:
     name: str
     day: dt.date
     told_by: str
-    load_id: int | None
     #: Whether the file states the list in full, as a replay of some of its rows does not.
     complete: bool
     #: Cells of rows that were rejected: whoever bears one as symbol or ISIN is not off the list.
@@ -84,10 +83,10 @@ def keep_stays(stage: Stage, table: str, of: str, members: Sequence[str], given:
         **values,
     )
     stage.run(
-        "INSERT INTO list_days (list_name, day, told_by, load_id) VALUES (:list, :day, :told_by, :load_id) "
-        "ON CONFLICT (list_name, day) DO UPDATE SET told_by = excluded.told_by, load_id = excluded.load_id",
+        "INSERT INTO list_days (list_name, day, told_by) VALUES (:list, :day, :told_by) "
+        "ON CONFLICT (list_name, day) DO UPDATE SET told_by = excluded.told_by "
+        "WHERE list_days.told_by <> excluded.told_by",
         **values,
         told_by=given.told_by,
-        load_id=given.load_id,
     )
     return Counts(new, longer, stage.rows - new - longer), spared

@@ -179,7 +179,6 @@ class ListDay(Base):
     list_name: Mapped[Text50] = mapped_column(primary_key=True, comment="or an index's name")
     day: Mapped[Day] = mapped_column(primary_key=True)
     told_by: Mapped[Text50]
-    load_id: Mapped[LongCount | None] = mapped_column(ForeignKey("load_files.id"), index=True)
 
 
 class Listing(Base):
