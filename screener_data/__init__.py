@@ -13,6 +13,7 @@ from screener_data.database.engine import connect
 from screener_data.fetching import FetchResult, fetch
 from screener_data.gaps import gaps
 from screener_data.ingest import LoadResult, load, replay
+from screener_data.listed import identity, symbol_on, universe
 from screener_data.quality import check
 from screener_data.read import coverage, metrics, panel, prices, rejects, status
 from screener_data.screens import screen, screens
@@ -30,6 +31,7 @@ __all__ = [
     "factors",
     "fetch",
     "gaps",
+    "identity",
     "load",
     "metrics",
     "panel",
@@ -41,6 +43,8 @@ __all__ = [
     "screens",
     "sessions",
     "status",
+    "symbol_on",
+    "universe",
 ]
 
 #: They come when they are asked for: the formulas bring a compiler along, the charts plotly; both take long to import.

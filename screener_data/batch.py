@@ -29,15 +29,17 @@ from screener_data.database.bulk import (
 from screener_data.database.engine import is_lost, reason_of
 from screener_data.database.identity import (
     merge_securities,
+    resolve,
     take_repeated_isins,
-    take_taken_symbols,
     to_current_symbols,
 )
+from screener_data.database.stays import ListOfDay, keep_stays
 from screener_data.direct import Cells, Plain, by_symbol, compare_and_copy
 from screener_data.errors import FileError, Reason
 from screener_data.ledger import Account, close_failed, close_loads, committed_after_all
 from screener_data.loaders import Parsed, Rejected
 from screener_data.loaders.format import Format, Merge
+from screener_data.loaders.list_day import told_day
 
 __all__ = ["Batch", "File", "lock_tables"]
 
@@ -290,7 +292,7 @@ class Batch:
         many = format.explode is not None
         out = _Outcome(stage, [file.account for file in self.files], self._raw, many_per_line=many)
         of_securities = "symbol" in stage.columns and "symbol" not in format.derived
-        if format.merge is not Merge.SECURITIES and of_securities:
+        if format.merge not in (Merge.SECURITIES, Merge.MEMBERS) and of_securities:
             for number, renamed in to_current_symbols(stage, named_on=format.named_on).items():
                 self.files[number].account.notes["rows_under_an_old_symbol"] = renamed
         for place, check in stage.take_broken():
@@ -322,24 +324,68 @@ class Batch:
         if format.merge is Merge.SECURITIES:
             self._merge_securities(stage, out, format)
             return
+        if format.merge is Merge.MEMBERS:
+            self._merge_members(stage, out, format)
+            return
         if format.registers is not None:
             stage.run(format.registers.format(stage="stage"))
         outranked = {"outranked_if": format.outranked_if, "fills": format.fills}
         self._count(merge_by_key(stage, key, columns, **outranked, worded=format.worded, many_per_line=many))  # type: ignore[arg-type]
+        if format.renames:
+            notes = resolve(self.connection)
+            for file in self.files:
+                file.account.notes |= notes
 
     def _merge_securities(self, stage: Stage, out: _Outcome, format: Format) -> None:
-        for place, symbol in take_repeated_isins(stage):
-            out.reject(place, Reason.DUPLICATE_ISIN, "isin", f"its ISIN stands under {symbol!r} in this file")
-        for place, isin in take_taken_symbols(stage):
-            out.reject(place, Reason.SYMBOL_TAKEN, "symbol", f"{isin} bears this symbol and is not in this file")
+        self._without_repeated_isins(stage, out)
         assert format.list_name is not None  # noqa: S101
         (file,) = (file for file in self.files if file.format is not None)
-        texts = [row.raw.replace('"', "").replace("\x00", "") for row in file.account.rejected]
-        cells = [cell.strip() for text in texts for cell in text.split(",")]
-        file.account.counts, notes = merge_securities(
-            stage, format.stored, list_name=format.list_name, complete=self.complete, also_listed=cells
-        )
+        given = self._list_of_day(stage, file.account, format, format.list_name)
+        file.account.counts, notes = merge_securities(stage, format.stored, given)
         file.account.notes |= notes
+
+    def _merge_members(self, stage: Stage, out: _Outcome, format: Format) -> None:
+        self._without_repeated_isins(stage, out)
+        (file,) = (file for file in self.files if file.format is not None)
+        assert format.of is not None  # noqa: S101
+        (name,) = stage.one(f"SELECT min({format.of}) FROM stage")
+        if name is None:
+            return
+        stage.survey(format.key)
+        given = self._list_of_day(stage, file.account, format, name)
+        file.account.counts, spared = keep_stays(
+            stage, format.target.__tablename__, format.of, [key for key in format.key if key != format.of], given
+        )
+        if spared:
+            file.account.notes["taken_for_a_part_of_the_list_so_nobody_left"] = spared
+
+    def _without_repeated_isins(self, stage: Stage, out: _Outcome) -> None:
+        for place, symbol in take_repeated_isins(stage):
+            out.reject(place, Reason.DUPLICATE_ISIN, "isin", f"its ISIN stands under {symbol!r} in this file")
+
+    def _list_of_day(self, stage: Stage, account: Account, format: Format, name: str) -> ListOfDay:
+        """What the file states, of which day: that of its path, else of the first load of the same bytes, else today.
+
+        Which day it was, and what told it, is noted.
+        """
+        newest = None
+        if "listing_date" in stage.columns:
+            (newest,) = stage.one("SELECT max(listing_date) FROM stage")
+        if told := told_day(account.file):
+            day, told_by = told.within(newest), told.by
+        else:
+            (day,) = stage.one(
+                "SELECT coalesce((SELECT CAST(notes ->> 'list_day' AS date) FROM load_files WHERE sha256 = :sha256 "
+                "AND format = :format AND notes ->> 'list_day' IS NOT NULL ORDER BY id LIMIT 1), "
+                "(now() AT TIME ZONE 'Asia/Kolkata')::date)",
+                sha256=account.sha256,
+                format=format.name,
+            )
+            told_by = "the day of its first load"
+        account.notes |= {"list_day": day.isoformat(), "list_day_told_by": told_by}
+        texts = [row.raw.replace('"', "").replace("\x00", "") for row in account.rejected]
+        cells = [cell.strip() for text in texts for cell in text.split(",")]
+        return ListOfDay(name, day, told_by, self.complete, cells)
 
     def _count(self, counts: dict[int, Counts]) -> None:
         for number, count in counts.items():
@@ -348,7 +394,8 @@ class Batch:
 
 def lock_tables(connection: Connection, formats: Iterable[Format]) -> None:
     """Always in this order, so that loads wait for each other and never deadlock."""
-    kind = "" if any(format.merge is Merge.SECURITIES for format in formats) else "_shared"
+    formats = list(formats)
+    kind = "" if any(format.merge is Merge.SECURITIES or format.renames for format in formats) else "_shared"
     tables = sorted({format.target.__tablename__ for format in formats})
     connection.execute(
         text(

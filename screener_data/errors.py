@@ -146,7 +146,7 @@ class Reason(StrEnum):
     UNKNOWN_SYMBOL = "unknown_symbol"
     DUPLICATE_KEY = "duplicate_key"
     DUPLICATE_ISIN = "duplicate_isin"
-    SYMBOL_TAKEN = "symbol_taken"
+    PLACEHOLDER = "placeholder"
 
     # skipped: out of scope on purpose
     FOOTER = "footer"

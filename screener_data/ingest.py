@@ -243,7 +243,7 @@ def _stored(
 
 
 def _brings_symbols(file: File) -> bool:
-    return file.format is not None and file.format.merge is Merge.SECURITIES
+    return file.format is not None and (file.format.merge is Merge.SECURITIES or file.format.renames)
 
 
 def _finished(batch: Batch) -> Iterator[Account]:

@@ -42,6 +42,7 @@ HEADERS = {
     " FACE VALUE",
     "sme_list": "SYMBOL,NAME_OF_COMPANY,SERIES,DATE_OF_LISTING,PAID_UP_VALUE,ISIN_NUMBER,FACE_VALUE,",
     "etf_list": "Symbol,Underlying,SecurityName,DateofListing,MarketLot,ISINNumber,FaceValue",
+    "constituents": "Company Name,Industry,Symbol,Series,ISIN Code",
     "legacy": "SYMBOL,SERIES,OPEN,HIGH,LOW,CLOSE,LAST,PREVCLOSE,TOTTRDQTY,TOTTRDVAL,TIMESTAMP,TOTALTRADES,ISIN,",
     "full": "SYMBOL, SERIES, DATE1, PREV_CLOSE, OPEN_PRICE, HIGH_PRICE, LOW_PRICE, LAST_PRICE, CLOSE_PRICE,"
     " AVG_PRICE, TTL_TRD_QNTY, TURNOVER_LACS, NO_OF_TRADES, DELIV_QTY, DELIV_PER",
@@ -105,6 +106,7 @@ DIRT = (
     Dirt("full", 60, "ZEL-AUTO", "CLOSE_PRICE", "99999.00", "rejected: close above the high"),
     Dirt("full", 50, "K&VCORP", "OPEN_PRICE", "N.A.", "rejected: not a number"),
     Dirt("full", 30, "BONUSCO", "LAST_PRICE", None, "rejected: 7 cells where 15 are due"),
+    Dirt("constituents", 1, "DUMMYKVCOR", "Symbol", "DUMMYKVCOR", "rejected: placeholder"),
     Dirt("market_cap", 1, "GHOSTCO", "Symbol", "GHOSTCO", "rejected: unknown_symbol"),
     Dirt("bulk", 1, "MOVEDCO", "Quantity Traded", "1O000", "rejected: not a number (a letter O)"),
     Dirt("surveillance", 1, "SPLITCO", "GSM", "7", "rejected: unknown code"),
@@ -278,7 +280,17 @@ def write(
     """Write the market's files under `folder`; `symbols` counts main-board equities (SME and ETFs come on top)."""
     market = _market(seed, symbols, sessions, end)
     exchange = (
-        *(_lists, _bhavcopies, _market_caps, _action_downloads, _deals, _surveillance, _industry, _indices),
+        *(
+            _lists,
+            _constituents,
+            _bhavcopies,
+            _market_caps,
+            _action_downloads,
+            _deals,
+            _surveillance,
+            _industry,
+            _indices,
+        ),
         _symbol_changes,
     )
     written = []
@@ -430,6 +442,18 @@ def _lists(market: Market) -> Files:
         underlying, name, face = ETFS[s.symbol]
         rows.append((s.symbol, underlying, name, f"{s.listed:%d-%b-%y}", 1, s.isin, face))
     yield f"{folder}/eq_etfseclist.csv", _csv("etf_list", rows, encoding="cp1252").rstrip(b"\n")
+
+
+def _constituents(market: Market) -> Files:
+    """The ten largest stand for the fifty of Nifty 50; the part that K&VCORP gave up has no symbol yet."""
+    for t in (len(market.days) // 3, len(market.days) - 1):
+        largest = sorted((market.roll[t][i] for i in market.listed(t, *KINDS)), key=lambda s: (-s.shares, s.symbol))[
+            :10
+        ]
+        rows = [(s.name.replace("Limited", "Ltd."), KINDS[s.kind][2], s.symbol, s.series, s.isin) for s in largest]
+        if t == len(market.days) - 1:
+            rows.append(("Dummy Kelvra & Vostan Ltd.", "Capital Goods", "DUMMYKVCOR", "BE", "DUM0Z0101016"))
+        yield f"constituents/{market.days[t]}/ind_nifty50list.csv", _csv("constituents", sorted(rows))
 
 
 def _bhavcopies(market: Market) -> Files:

@@ -622,7 +622,7 @@ def test_one_command_fetches_and_loads_a_day(
 Undisturbed = tuple[Path, dict[str, tuple[int, int]], int]
 TABLES = (
     *("securities", "indices", "ohlcv_daily", "market_cap_history", "bulk_deals", "block_deals", "name_changes"),
-    *("surveillance_measures", "corporate_actions", "symbol_changes", "market_holidays", "listed_securities"),
+    *("surveillance_measures", "corporate_actions", "symbol_changes", "market_holidays", "listings"),
 )
 
 

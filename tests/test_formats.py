@@ -44,6 +44,7 @@ SAMPLES = {  # a sample (glob; after "!", a member of a zip): source, format, is
     "lists/*/eq_etfseclist.csv": ("nse_etfs", "etf_list", True),
     "symbol_changes/symbolchange.csv": ("nse_symbol_changes", "symbol_changes", False),  # has no header
     "symbol_changes/namechange.csv": ("nse_symbol_changes", "name_changes", True),
+    "constituents/*/*.csv": ("nse_index_constituents", "index_constituents", False),  # the name tells the index
     "market_cap/*.zip!mcap": ("nse_market_cap", "market_cap", True),
     "market_cap/*.zip!pr": ("nse_indices", "index_prices", True),
     "market_cap/*.zip!bc": ("nse_corporate_actions", "corporate_actions_bc", True),
@@ -470,6 +471,7 @@ def test_the_sources_are_those_of_the_contract():
             "nse_bhavcopy",
             "nse_corporate_actions",
             "nse_indices",
+            "nse_index_constituents",
             "nse_symbol_changes",
             "manual_factors",
             "upstox_ohlcv",
@@ -500,8 +502,10 @@ def test_a_declaration_is_whole(format):
         assert format.named_on in {None, *format.stored}
     assert bool(format.fills) <= bool(format.outranked_if)
     assert bool(format.key) == (format.merge is not Merge.SECURITIES) == (format.list_name is None)
+    assert (format.merge is Merge.MEMBERS) == (format.of is not None)
     assert bool(format.explode) == bool(format.exploded)
     assert format.known_symbol is None or format.known_symbol in format.stored
+    path = {"valid_from"} if format.merge is Merge.MEMBERS else set()
     needed = {  # filled by no default, so by the file
         column.name
         for column in format.target.__table__.columns
@@ -509,7 +513,7 @@ def test_a_declaration_is_whole(format):
             column.nullable or column.primary_key or column.default is not None or column.server_default is not None
         )
     }
-    assert needed <= set(format.stored)
+    assert needed - path <= set(format.stored)
 
     used = [*format.derived_sql().values(), format.preference or "", format.registers or ""]
     used = " ".join(used + [skip.column for skip in format.skips])
@@ -556,6 +560,7 @@ NAMES = {  # as in ENDPOINTS.md and in the zips
     "EQUITY_L.csv": "equity_list", "REITS_L.csv": "reit_list", "INVITS_L.csv": "invit_list",
     "SME_EQUITY_L.csv": "sme_list", "eq_etfseclist.csv": "etf_list", "ETF_L.csv": "etf_list",
     "symbolchange.csv": "symbol_changes", "namechange.csv": "name_changes",
+    "ind_nifty50list.csv": "index_constituents", "ind_niftytotalmarket_list.csv": "index_constituents",
     "bulk.csv": "bulk_deals", "block.csv": "block_deals", "Bulk-Deals-24-04-2025-to-24-04-2026.csv": "bulk_deals",
     "REG_IND160125.csv": "surveillance", "REG1_IND160125.csv": "surveillance",
     "sec_bhavdata_full_16012025.csv": "bhavcopy_full", "cm01NOV2017bhav.csv": "bhavcopy_legacy",

@@ -472,10 +472,10 @@ def test_a_renamed_security_whose_old_name_is_new_again(desk: Desk) -> None:
     assert names(desk) == [("B", I1, True), ("A", I2, True)]
 
 
-def test_a_symbol_that_another_security_bears_is_refused_with_a_reason(desk: Desk) -> None:
+def test_a_symbol_that_a_delisted_security_bore_goes_over(desk: Desk) -> None:
     desk.securities(security("A", I1), security("B", I2))
-    result = desk.securities(security("B", I1))
-    assert (result.reasons, names(desk)[0]) == ({"symbol_taken": 1}, ("A", I1, True))
+    assert desk.securities(security("B", I1)).updated == 1
+    assert names(desk) == [("B", I1, True), (f"B~{I2}", I2, False)]
 
 
 def test_one_isin_twice_in_a_list(desk: Desk) -> None:

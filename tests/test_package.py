@@ -28,6 +28,7 @@ FACE = {
     *("chart", "breadth", "rotation"),
     *("screen", "screens"),
     *("fetch", "FetchResult"),
+    *("identity", "symbol_on", "universe"),
 }
 
 

@@ -172,6 +172,11 @@ FAULTS = {
         r"2025-06-27: 1\d of 3\d",
     ),
     "orphan_symbols": ("UPDATE ohlcv_daily SET symbol = 'NOBODY' WHERE symbol = 'NA'", r"NOBODY \(2\d bars\)"),
+    "maybe_one_security": (
+        "UPDATE listings SET valid_from = '2025-06-30', isin = (SELECT left(isin, 7) || 'Z0101' FROM listings "
+        "WHERE symbol = 'GONECO') WHERE symbol = 'NAN'",
+        "GONECO up to 2025-06-30, NAN from 2025-06-30",
+    ),
     "jumps_without_action": (fallen(), r"NA 2025-06-30: [\d.]+ → [\d.]+"),
     "actions_without_jump": (action("bonus"), r"NA 2025-06-27: factor 0\.5000, [\d.]+ → [\d.]+"),
     "actions_without_factor": (action("demerger"), "NA 2025-06-27: demerger"),

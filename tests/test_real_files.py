@@ -17,7 +17,16 @@ from screener_data.ingest import LoadResult, load
 
 IN_SCOPE = ["EQ", "BE", "BZ", "SM", "ST", "SZ", "RR", "IV"]
 KINDS = [
-    *("equity_list", "etf_list", "sme_list", "symbol_changes", "holidays", "bhavcopy/legacy", "bhavcopy/udiff"),
+    *(
+        "constituents",
+        "equity_list",
+        "etf_list",
+        "sme_list",
+        "symbol_changes",
+        "holidays",
+        "bhavcopy/legacy",
+        "bhavcopy/udiff",
+    ),
     *("indices", "market_cap", "industry", "deals", "surveillance", "corporate_actions"),
 ]
 REFUSED = {
@@ -202,20 +211,6 @@ def test_surveillance_equals_an_independent_reading(engine: Engine, shared: Path
     assert {(symbol, *str(reason).rsplit(": ", 1)) for symbol, reason, _ in stored} == flagged
     assert len(stored) == len(flagged)
     assert {day for _, _, day in stored} == {"2025-01-16"}
-
-
-def test_renames_of_nine_years_keep_every_security(engine: Engine, shared: Path) -> None:
-    for year in ("2016-08", "2023-10", "2024-08", "2025-11-24"):
-        load(shared / f"equity_list/{year}/EQUITY_L.csv", engine=engine)
-    with (shared / "equity_list/2025-11-24/EQUITY_L.csv").open(newline="") as stream:
-        published = {row[0]: row[6] for row in list(csv.reader(stream))[1:]}
-    assert dict(rows(engine, "SELECT symbol, isin FROM securities WHERE is_active")) == published  # type: ignore[arg-type]
-    gone = rows(engine, "SELECT count(*) FROM securities WHERE NOT is_active")
-    assert gone[0][0] > 300  # type: ignore[operator]
-    old_names = rows(
-        engine, "SELECT h.symbol, s.symbol FROM symbol_history h JOIN securities s ON s.id = h.security_id"
-    )
-    assert ("CADILAHC", "ZYDUSLIFE") in old_names
 
 
 def test_index_levels_equal_the_file(engine: Engine, shared: Path) -> None:

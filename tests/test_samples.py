@@ -21,6 +21,7 @@ HEADER_FILES = {  # kind: a sample (glob), a real file; "!" parts a zip from its
     "equity_list": ("lists/2025-06-30/EQUITY_L.csv", "equity_list/2025-11-24/EQUITY_L.csv"),
     "sme_list": ("lists/*/SME_EQUITY_L.csv", "sme_list/SME_EQUITY_L.csv"),
     "etf_list": ("lists/*/eq_etfseclist.csv", "etf_list/2025-11/eq_etfseclist.csv"),
+    "constituents": ("constituents/*/*.csv", "constituents/2025-09/ind_nifty50list.csv"),
     "legacy": ("bhavcopy/legacy/*.zip!bhav.csv", "bhavcopy/legacy/cm01NOV2017bhav.csv"),
     "full": ("bhavcopy/full/*.csv", "bhavcopy/full/sec_bhavdata_full_16012025.csv"),
     "udiff": ("bhavcopy/udiff/*.zip!.csv", "bhavcopy/udiff/BhavCopy_NSE_CM_0_0_0_20250618_F_0000.csv"),
@@ -472,6 +473,7 @@ def test_declared_dirt_is_there_once(market, dirt):
         "bulk": f"deals/{day:%Y%m%d}/bulk.csv",
         "surveillance": f"surveillance/REG1_IND{day:%d%m%y}.csv",
         "actions_api": "corporate_actions/CA-equities.csv",
+        "constituents": f"constituents/{day}/ind_nifty50list.csv",
     }
     [content] = contents(market, where[dirt.kind])
     rows = [{k: v and v.strip() for k, v in r.items()} for r in table(content)]

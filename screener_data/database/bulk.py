@@ -334,6 +334,10 @@ class Stage:
         """Run a statement; the number of rows that it touched."""
         return self.connection.execute(text(sql), values).rowcount
 
+    def one(self, sql: str, **values: Any) -> Sequence[Any]:
+        """Run a statement that returns one row."""
+        return self.connection.execute(text(sql), values).one()
+
     def places(self, sql: str, **values: Any) -> list[Place]:
         """Run a statement that returns the file and line of rows."""
         return [Place(*found) for found in self.connection.execute(text(sql), values)]

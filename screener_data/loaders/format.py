@@ -42,6 +42,8 @@ class Column:
     sign: str | None = None
     #: What a whole cell must match.
     pattern: str | None = None
+    #: A whole cell that matches stands for something that is not there yet; its row is rejected as a placeholder.
+    placeholder: str | None = None
     #: In upper case, whatever the file prints.
     upper: bool = False
 
@@ -108,7 +110,8 @@ class Merge(Enum):
 
     BY_KEY = "one row per key; a changed row is updated"
     BY_COUNT = "no key: as many identical rows as the file holds"
-    SECURITIES = "by ISIN, then by symbol; a list is complete, what it no longer holds is inactive"
+    SECURITIES = "a complete list of some day; who is who is worked out of all lists"
+    MEMBERS = "a complete list of some day; the target holds who is on it from when to when"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +148,8 @@ class Format:
     has_header: bool = True
     #: The column that the file's name fills, with the name's expression (a group `day`, or `value`).
     from_name: tuple[str, str] | None = None
+    #: What the name's value stands for, where it is a code: any other is an error.
+    codes: Mapping[str, str] = field(default_factory=dict)
     #: JSON: flat records of a parsed document; None where the document is not of this format.
     records: Callable[[Any], list[dict[str, Any]] | None] | None = None
     #: One file row into several rows: yields (cells by target column) for a row of cells; a column that a row lacks
@@ -157,6 +162,10 @@ class Format:
     registers: str | None = None
     #: The list whose members a SECURITIES file states in full.
     list_name: str | None = None
+    #: The column that names the list whose members a MEMBERS file states.
+    of: str | None = None
+    #: The rows tell of securities' other names.
+    renames: bool = False
     #: Compares the file's own totals with its rows; a difference is noted.
     totals: Callable[[Mapping[str, list[str | None]]], str | None] | None = None
 
@@ -201,6 +210,15 @@ class Format:
         if value and isinstance(self.sql_type(column), Date):
             day = parse_day(value)
             value = day.isoformat() if day else ""
+        if self.codes and value:
+            if fold(value) not in self.codes:
+                raise FileNameError(
+                    f"no {column} is known by this name",
+                    file=file,
+                    value=value,
+                    todo=f"Known are: {', '.join(self.codes)}",
+                )
+            value = self.codes[fold(value)]
         width, _ = self.limits(text(column, column))
         if not value or (width is not None and len(value) > width):
             raise FileNameError(

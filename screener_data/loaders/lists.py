@@ -83,6 +83,7 @@ SYMBOL_CHANGES = Format(
     has_header=False,
     target=SymbolChange,
     key=("old_symbol", "new_symbol", "change_date"),
+    renames=True,
     columns=(
         text("name", "security_name", required=False),
         text("old symbol", "old_symbol"),

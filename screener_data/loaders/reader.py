@@ -600,6 +600,10 @@ def _text_problems(cells: pa.Array, column: Column, width: int | None, parsed: P
         for place in np.flatnonzero(_mask(pc.invert(fits))):
             detail = f"{_shown(cells[int(place)].as_py())} does not match {column.pattern}"
             problems[int(place)] = (Reason.BAD_PATTERN, detail)
+    if column.placeholder is not None:
+        for place in np.flatnonzero(_mask(pc.match_substring_regex(cells, f"^(?:{column.placeholder})$"))):
+            detail = f"{_shown(cells[int(place)].as_py())} stands for what has no symbol of its own yet"
+            problems[int(place)] = (Reason.PLACEHOLDER, detail)
     if width is not None and (pc.max(pc.binary_length(cells)).as_py() or 0) > width:
         for place in np.flatnonzero(_mask(pc.greater(pc.utf8_length(cells), width))):
             detail = f"{_shown(cells[int(place)].as_py())} is longer than {width} characters"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from screener_data.errors import UsageError
 from screener_data.loaders import (
     bhavcopy,
+    constituents,
     corporate_actions,
     deals,
     holidays,
@@ -22,6 +23,7 @@ __all__ = ["FORMATS", "SOURCES", "format_named", "require_source"]
 #: Lists come first, since market capitalisation and industries refer to their symbols; Upstox fills gaps, so last.
 FORMATS: tuple[Format, ...] = (
     *lists.FORMATS,
+    *constituents.FORMATS,
     *corporate_actions.FORMATS,
     *holidays.FORMATS,
     *bhavcopy.FORMATS,

@@ -8,6 +8,7 @@ from sqlalchemy import CheckConstraint, DateTime, ForeignKey, Index, UniqueConst
 from sqlalchemy.orm import Mapped, mapped_column
 
 from screener_data.columns import (
+    ISIN,
     AnyText,
     Count,
     Day,
@@ -25,7 +26,9 @@ __all__ = [
     "Calculation",
     "CheckFinding",
     "CheckRun",
-    "ListedSecurity",
+    "IndexConstituent",
+    "ListDay",
+    "Listing",
     "LoadFile",
     "NameChange",
     "OutsideWrite",
@@ -193,21 +196,74 @@ class CheckFinding(Base):
     count: Mapped[LongCount]
 
 
-class ListedSecurity(Base):
-    """One row is one security's place on one list of the exchange. Key: (security_id, list_name)."""
+class ListDay(Base):
+    """One row is one day of which a list is known. Source: the loads of lists. Key: (list_name, day).
 
-    __tablename__ = "listed_securities"
+    The day is that of the file's name or folder; of the month that a folder names, the first day on which the list can
+    be as it is; else the day of the load.
+    """
 
-    security_id: Mapped[int] = mapped_column(ForeignKey("securities.id", ondelete="CASCADE"), primary_key=True)
-    list_name: Mapped[Text50] = mapped_column(primary_key=True)
-    listed: Mapped[bool] = mapped_column(server_default=true())
+    __tablename__ = "list_days"
+
+    list_name: Mapped[Text50] = mapped_column(primary_key=True, comment="or an index's name")
+    day: Mapped[Day] = mapped_column(primary_key=True)
+    told_by: Mapped[Text50]
+
+
+class Listing(Base):
+    """One row is one security's stay on one list under one name, ISIN and listing date. Source: the lists.
+
+    Key: (list_name, symbol, isin, listing_date, valid_from). From the first list that shows it up to the first that
+    does not, exclusive; valid_until is NULL while the newest list shows it. Where both are one day, a later list of the
+    same day took its place. Rows that nobody's list told have the list name `by hand`.
+    """
+
+    __tablename__ = "listings"
+    __table_args__ = (
+        UniqueConstraint(
+            *("list_name", "symbol", "isin", "listing_date", "valid_from"),
+            name="uq_listings_stay",
+            postgresql_nulls_not_distinct=True,
+        ),
+        CheckConstraint("valid_until >= valid_from", name="ck_listings_days"),
+    )
+
+    id: Mapped[BigKey]
+    list_name: Mapped[Text50]
+    symbol: Mapped[Symbol] = mapped_column(index=True)
+    isin: Mapped[ISIN] = mapped_column(index=True)
+    listing_date: Mapped[Day | None]
+    valid_from: Mapped[Day]
+    valid_until: Mapped[Day | None]
+    security_id: Mapped[int | None] = mapped_column(ForeignKey("securities.id", ondelete="CASCADE"), index=True)
+
+
+class IndexConstituent(Base):
+    """One row is one security's stay in one index under one name and ISIN. Source: ind_*list.csv.
+
+    Key: (index_name, symbol, isin, valid_from). Days as in Listing; the symbol is that of its days.
+    """
+
+    __tablename__ = "index_constituents"
+    __table_args__ = (
+        UniqueConstraint("index_name", "symbol", "isin", "valid_from", name="uq_index_constituents_stay"),
+        CheckConstraint("valid_until >= valid_from", name="ck_index_constituents_days"),
+    )
+
+    id: Mapped[BigKey]
+    index_name: Mapped[Text50]
+    symbol: Mapped[Symbol] = mapped_column(index=True)
+    isin: Mapped[ISIN] = mapped_column(index=True)
+    valid_from: Mapped[Day]
+    valid_until: Mapped[Day | None]
 
 
 class SymbolHistory(Base):
-    """One row is one name that a security gave up. Source: renames seen in lists. Key: all three columns.
+    """One row is one name that a security gave up. Source: lists and symbol changes. Key: (security, symbol, until).
 
-    valid_until is the first day on which the name was no longer its own: the exchange's date where a
-    symbol-change list tells it, else the day the new list was loaded.
+    valid_until is the first day on which the name was no longer its own: the exchange's date where a symbol-change
+    list tells it, else the day of the first list with the new name. It is computed anew of all lists and changes;
+    without known_by it is from before lists had days, and stays.
     """
 
     __tablename__ = "symbol_history"
@@ -217,6 +273,7 @@ class SymbolHistory(Base):
     security_id: Mapped[int] = mapped_column(ForeignKey("securities.id", ondelete="CASCADE"))
     symbol: Mapped[Symbol] = mapped_column(index=True)
     valid_until: Mapped[Day]
+    known_by: Mapped[Text50 | None]
     created_at: Mapped[CreatedAt]
 
 

@@ -164,11 +164,11 @@ CHECKS: tuple[Check | RowCheck, ...] = (
     Check(
         "bars_on_holidays",
         "warning",
-        "days with bars that the holiday list calls closed, and that are no special session",
+        "days with bars that the holiday lists call closed, and that are no special session",
         "SELECT o.date || ' ' || coalesce(h.holiday_name, '') || ', ' || count(*) || ' bars' FROM ohlcv_daily o "
-        "JOIN market_holidays h ON h.holiday_date = o.date WHERE o.date NOT IN (SELECT date FROM special_days) "
-        "GROUP BY o.date, h.holiday_name ORDER BY o.date DESC",
-        "A wrong date, or a special session (Muhurat) that is not among SPECIAL_SESSIONS yet.",
+        "JOIN closed_days USING (date) LEFT JOIN market_holidays h ON h.holiday_date = o.date WHERE o.date NOT IN "
+        "(SELECT date FROM special_days UNION SELECT date FROM disputed_days) GROUP BY o.date, h.holiday_name ORDER BY o.date DESC",
+        "A wrong date, or a special session (Muhurat) that is not in screener_data/exchange.py yet.",
     ),
     Check(
         "bars_on_weekends",
@@ -176,7 +176,7 @@ CHECKS: tuple[Check | RowCheck, ...] = (
         "Saturdays and Sundays with bars that are no special session",
         "SELECT date || ', ' || count(*) || ' bars' FROM ohlcv_daily WHERE extract(isodow FROM date) > 5 "
         "AND date NOT IN (SELECT date FROM special_days) GROUP BY date ORDER BY date DESC",
-        "A wrong date, or a special session (a disaster-recovery drill) that is not among SPECIAL_SESSIONS yet.",
+        "A wrong date, or a special session (a disaster-recovery drill) that is not in screener_data/exchange.py yet.",
     ),
     Check(
         "thin_sessions",
@@ -201,8 +201,8 @@ CHECKS: tuple[Check | RowCheck, ...] = (
         "SELECT date::text FROM (SELECT day::date AS date FROM generate_series((SELECT min(date) FROM "
         "session_days)::timestamp, (SELECT max(date) FROM session_days), '1 day') AS day) days "
         "WHERE date NOT IN (SELECT date FROM stored_days) AND (date IN (SELECT date FROM special_days) "
-        "OR extract(isodow FROM date) < 6 AND date NOT IN (SELECT holiday_date FROM market_holidays) "
-        "AND extract(year FROM date) IN (SELECT extract(year FROM holiday_date) FROM market_holidays)) "
+        "OR extract(isodow FROM date) < 6 AND date NOT IN (SELECT date FROM closed_days UNION SELECT date FROM "
+        "disputed_days) AND extract(year FROM date) IN (SELECT extract(year FROM date) FROM closed_days)) "
         "ORDER BY date DESC",
         "Load the day's bhavcopy, or the holiday list where it was closed.",
     ),

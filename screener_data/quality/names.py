@@ -27,6 +27,21 @@ CHECKS = (
         _LISTS,
     ),
     Check(
+        "maybe_one_security",
+        "info",
+        "securities that left all lists while another of the same issuer came, and that no change of symbols joins",
+        "WITH stays AS (SELECT security_id, left(min(isin), 7) AS issuer, min(valid_from) AS since, "
+        "CASE WHEN bool_and(valid_until IS NOT NULL) THEN max(valid_until) END AS until FROM listings "
+        "WHERE list_name <> 'by hand' GROUP BY security_id) "
+        "SELECT a.symbol || ' up to ' || old.until || ', ' || b.symbol || ' from ' || new.since FROM stays old "
+        "JOIN stays new ON new.issuer = old.issuer AND new.since >= old.until AND new.security_id <> old.security_id "
+        "JOIN securities a ON a.id = old.security_id JOIN securities b ON b.id = new.security_id "
+        # a rights entitlement is another security, and lives for days
+        "WHERE a.security_type = 'EQUITY' AND a.symbol !~ '-RE[0-9]*$' AND b.symbol !~ '-RE[0-9]*$' "
+        "ORDER BY old.until DESC, a.symbol",
+        "Load symbolchange.csv and lists of days in between; a demerged part, or a second class of shares, is right.",
+    ),
+    Check(
         "orphan_deals",
         "info",
         "symbols with bulk or block deals that are in no list and have no price",
@@ -49,8 +64,8 @@ CHECKS = (
         "error",
         "names of securities, with bars or on lists, that the exchange cannot have given",
         "SELECT symbol FROM (SELECT symbol FROM traded UNION SELECT symbol FROM securities) names "
-        "WHERE symbol !~ '^[A-Z0-9&-]+$' ORDER BY symbol",
-        "A name with ~ is left of a rename that was cut short; blanks or small letters came past the loader.",
+        "WHERE symbol !~ '^[A-Z0-9&-]+(~[A-Z0-9]{12})?$' ORDER BY symbol",  # ~ and its ISIN: another took its name
+        "Blanks, small letters or other signs came past the loader: load the lists again.",
     ),
     Check(
         "odd_isins",
@@ -75,7 +90,7 @@ CHECKS = (
         "warning",
         "securities that are active and on no list any more, or on a list and not active",
         "SELECT symbol || CASE WHEN is_active THEN ': active, on no list' ELSE ': on a list, not active' END "
-        "FROM securities s JOIN (SELECT security_id, bool_or(listed) AS listed FROM listed_securities GROUP BY 1) l "
+        "FROM securities s JOIN (SELECT security_id, bool_or(valid_until IS NULL) AS listed FROM listings GROUP BY 1) l "
         "ON l.security_id = s.id WHERE s.is_active <> l.listed ORDER BY symbol",
         "Somebody changed is_active past the loader: load the newest list again.",
     ),

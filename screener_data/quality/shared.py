@@ -9,25 +9,9 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from screener_data.adjust import days_of_actions
+from screener_data.exchange import DISPUTED, HOLIDAYS, SPECIAL_SESSIONS
 
-__all__ = ["SPECIAL_SESSIONS", "Shared"]
-
-#: Days on which NSE traded though they are Saturdays, Sundays or holidays, and why.
-SPECIAL_SESSIONS = {
-    dt.date(2019, 10, 27): "Muhurat",
-    dt.date(2020, 2, 1): "Union Budget",
-    dt.date(2020, 11, 14): "Muhurat",
-    dt.date(2021, 11, 4): "Muhurat",
-    dt.date(2022, 10, 24): "Muhurat",
-    dt.date(2023, 11, 12): "Muhurat",
-    dt.date(2024, 1, 20): "disaster recovery site",
-    dt.date(2024, 3, 2): "disaster recovery site",
-    dt.date(2024, 5, 18): "disaster recovery site",
-    dt.date(2024, 11, 1): "Muhurat",
-    dt.date(2025, 2, 1): "Union Budget",
-    dt.date(2025, 10, 21): "Muhurat",
-    dt.date(2026, 2, 1): "Union Budget",
-}
+__all__ = ["Shared"]
 
 #: A table speaks only of those above it.
 _TABLES = {
@@ -44,7 +28,11 @@ _TABLES = {
     # names with bars, indices left out
     "traded": "SELECT * FROM unnest(CAST(:traded_symbols AS text[]), CAST(:traded_firsts AS date[]), "
     "CAST(:traded_lasts AS date[]), CAST(:traded_bars AS bigint[])) AS names (symbol, first, last, bars)",
+    # by the declared calendar and the stored lists: sessions where a weekday has none, holidays; on
+    # disputed days bars are right, and none are missing
     "special_days": "SELECT unnest(CAST(:special_dates AS date[])) AS date",
+    "disputed_days": "SELECT unnest(CAST(:disputed_dates AS date[])) AS date",
+    "closed_days": "SELECT unnest(CAST(:closed_dates AS date[])) AS date UNION SELECT holiday_date FROM market_holidays",
     # days on which most previous closes are not those of the stored day before, or most bars equal that day's
     "odd_days": "SELECT * FROM unnest(CAST(:odd_sinces AS date[]), CAST(:odd_dates AS date[]), "
     "CAST(:odd_differ AS bigint[]), CAST(:odd_repeated AS bigint[]), CAST(:odd_bars AS bigint[])) "
@@ -85,6 +73,8 @@ class Shared:
             "unknown_ex_dates": [day.ex_date for day, _ in unknown],
             "unknown_kinds": [kind for _, kind in unknown],
             "special_dates": list(SPECIAL_SESSIONS),
+            "disputed_dates": list(DISPUTED),
+            "closed_dates": list(HOLIDAYS),
         }
         self._take(
             connection,

@@ -37,7 +37,7 @@ SEED = 20261123
 COUNTS = ("read", "inserted", "updated", "unchanged", "rejected", "skipped")
 #: What files fill, directly or in passing. All else are books about loads.
 STORED = sorted(
-    {format.target.__tablename__ for format in FORMATS} | {"indices", "listed_securities", "symbol_history"}
+    {format.target.__tablename__ for format in FORMATS} | {"indices", "listings", "list_days", "symbol_history"}
 )
 
 
