@@ -167,7 +167,8 @@ CHECKS: tuple[Check | RowCheck, ...] = (
         "days with bars that the holiday lists call closed, and that are no special session",
         "SELECT o.date || ' ' || coalesce(h.holiday_name, '') || ', ' || count(*) || ' bars' FROM ohlcv_daily o "
         "JOIN closed_days USING (date) LEFT JOIN market_holidays h ON h.holiday_date = o.date WHERE o.date NOT IN "
-        "(SELECT date FROM special_days UNION SELECT date FROM disputed_days) GROUP BY o.date, h.holiday_name ORDER BY o.date DESC",
+        "(SELECT date FROM special_days UNION SELECT date FROM disputed_days) GROUP BY o.date, h.holiday_name "
+        "ORDER BY o.date DESC",
         "A wrong date, or a special session (Muhurat) that is not in screener_data/exchange.py yet.",
     ),
     Check(

@@ -110,7 +110,8 @@ CHECKS = (
         "sessions since the last stored one, today left out",
         "SELECT day::date::text FROM generate_series((SELECT max(date) + 1 FROM session_days)::timestamp, "
         "(now() AT TIME ZONE 'Asia/Kolkata')::date - 1, '1 day') AS day WHERE day::date IN (SELECT date FROM "
-        "special_days) OR extract(isodow FROM day) < 6 AND day::date NOT IN (SELECT date FROM closed_days) ORDER BY day DESC",
+        "special_days) OR extract(isodow FROM day) < 6 AND day::date NOT IN (SELECT date FROM closed_days) "
+        "ORDER BY day DESC",
         "Load the bhavcopies since then.",
     ),
     Check(

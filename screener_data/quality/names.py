@@ -90,8 +90,8 @@ CHECKS = (
         "warning",
         "securities that are active and on no list any more, or on a list and not active",
         "SELECT symbol || CASE WHEN is_active THEN ': active, on no list' ELSE ': on a list, not active' END "
-        "FROM securities s JOIN (SELECT security_id, bool_or(valid_until IS NULL) AS listed FROM listings GROUP BY 1) l "
-        "ON l.security_id = s.id WHERE s.is_active <> l.listed ORDER BY symbol",
+        "FROM securities s JOIN (SELECT security_id, bool_or(valid_until IS NULL) AS listed FROM listings GROUP BY 1) "
+        "l ON l.security_id = s.id WHERE s.is_active <> l.listed ORDER BY symbol",
         "Somebody changed is_active past the loader: load the newest list again.",
     ),
     Check(

@@ -32,7 +32,8 @@ _TABLES = {
     # disputed days bars are right, and none are missing
     "special_days": "SELECT unnest(CAST(:special_dates AS date[])) AS date",
     "disputed_days": "SELECT unnest(CAST(:disputed_dates AS date[])) AS date",
-    "closed_days": "SELECT unnest(CAST(:closed_dates AS date[])) AS date UNION SELECT holiday_date FROM market_holidays",
+    "closed_days": "SELECT unnest(CAST(:closed_dates AS date[])) AS date "
+    "UNION SELECT holiday_date FROM market_holidays",
     # days on which most previous closes are not those of the stored day before, or most bars equal that day's
     "odd_days": "SELECT * FROM unnest(CAST(:odd_sinces AS date[]), CAST(:odd_dates AS date[]), "
     "CAST(:odd_differ AS bigint[]), CAST(:odd_repeated AS bigint[]), CAST(:odd_bars AS bigint[])) "
