@@ -21,16 +21,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 
+import numba
 import numpy as np
 import pandas as pd
 import talib
 from numpy.typing import NDArray
 
-from screener_data.formulas import COLUMNS, Bars, benchmark_sums, compute, new_states
+from screener_data.formulas import COLUMNS, Bars, advance, benchmark_sums, compute, new_states, rate
+from screener_data.formulas.contraction import contraction_scores
+from screener_data.formulas.state import VCP_WINDOW
 
 SEED = 20250116
 FULL = (2_500, 2_500)
@@ -168,6 +172,64 @@ def by_pandas(bars: Bars, index: Bars, sessions: int) -> Columns:
     return found
 
 
+# --- single parts, for whoever asks why the whole takes as long as it does
+
+
+@numba.njit(nogil=True)
+def copy_columns(first: int, end: int, given: NDArray[np.float64], out: NDArray[np.float64]) -> None:
+    for column in range(len(out)):
+        for bar in range(first, end):
+            out[column, bar] = given[column % len(given), bar]
+
+
+@numba.njit(nogil=True)
+def swings(first, end, offsets, high, low, atr, states, out):  # type: ignore[no-untyped-def]
+    longest = 0
+    for symbol in range(first, end):
+        longest = max(longest, offsets[symbol + 1] - offsets[symbol])
+    prices, bars = np.empty(VCP_WINDOW + longest), np.empty(VCP_WINDOW + longest, np.int64)
+    for symbol in range(first, end):
+        a, b = offsets[symbol], offsets[symbol + 1]
+        contraction_scores(high[a:b], low[a:b], atr[a:b], states[symbol], prices, bars, out[a:b])
+
+
+def in_threads(work: Callable[[int, int], object], size: int, threads: int = 2) -> float:
+    """Seconds that a part takes, cut into pieces as the formulas are."""
+    edges = np.linspace(0, size, 8 * threads + 1).astype(int).tolist()
+    with ThreadPoolExecutor(threads) as pool:
+        start = time.perf_counter()
+        list(pool.map(work, edges[:-1], edges[1:]))
+        return time.perf_counter() - start
+
+
+def parts(bars: Bars, index: Bars, sessions: int, out: NDArray[np.float64]) -> dict[str, Callable[[], float]]:
+    """What takes how long by itself, on two threads as the formulas: each is less than the whole must do."""
+    columns = advance(bars, new_states(bars.symbols), benchmark_sums(index, new_states(1), sessions), out=out.copy())
+    strength, atr = columns["rs_rating"], np.nan_to_num(columns["atr"])
+    given = np.stack([bars.high, bars.low, bars.close, bars.volume, bars.price_scale])
+    values, everyone = strength.copy(), np.ones(bars.symbols, np.bool_)
+
+    def rating() -> float:
+        values[:] = strength
+        start = time.perf_counter()
+        rate(bars, values, everyone)
+        return time.perf_counter() - start
+
+    def contraction() -> float:
+        states = new_states(bars.symbols)
+        return in_threads(
+            lambda a, b: swings(a, b, bars.offsets, bars.high, bars.low, atr, states, values), bars.symbols
+        )
+
+    return {
+        "copying five columns to twelve, no formula": lambda: in_threads(
+            lambda a, b: copy_columns(a, b, given, out), len(atr)
+        ),
+        "rs_rating's ranks alone": rating,
+        "vcp_score's swings alone": contraction,
+    }
+
+
 # --- the clock
 
 
@@ -218,6 +280,7 @@ def main() -> int:
     parser.add_argument("--sessions", type=int, help=f"default {FULL[1]:,}; another size misses no bar")
     parser.add_argument("--pairs", type=int, default=7, help="turns of formulas and TA-Lib (default 7); pandas has two")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of the table")
+    parser.add_argument("--parts", action="store_true", help="also time single parts, in the same turns")
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     default = QUICK if options.quick else FULL
@@ -245,7 +308,13 @@ def main() -> int:
     right = who["formulas"]()
     wrong = differences(right, who["TA-Lib"](), "TA-Lib")
     seconds: dict[str, list[float]] = {name: [] for name in who}
+    single = parts(bars, index, sessions, memory) if options.parts else {}
+    for part in single.values():
+        part()
+    taken: dict[str, list[float]] = {name: [] for name in single}
     for turn in range(options.pairs):
+        for name, part in single.items():
+            taken[name].append(part())
         for name in who:
             if name == "pandas" and turn >= 2:
                 continue
@@ -283,6 +352,7 @@ def main() -> int:
             "missed": missed,
             "bars_mb": held,
             "peak_mb": peak,
+            "parts": taken,
         }
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     else:
@@ -295,6 +365,9 @@ def main() -> int:
         lines.append(
             f"{rows:,} bars; peak memory of the formulas' process {peak:,.0f} MB, {held:,.0f} of them the bars"
         )
+        for name, times in taken.items():
+            median = statistics.median(times)
+            lines.append(f"{'':10}{name:45}{median:.3f} s, {median / medians['TA-Lib']:.2f} × TA-Lib's whole loop")
         sys.stdout.write("\n".join(lines) + "\n")
     judged = (symbols, sessions) == FULL
     if missed:
