@@ -35,13 +35,15 @@ from screener_data.ledger import LoadResult
 from screener_data.loaders import SOURCES
 from screener_data.loaders.bhavcopy import SERIES
 
-__all__ = ["FetchResult", "Fetched", "fetch", "last_session", "refresh_candles"]
+__all__ = ["FetchResult", "Fetched", "fetch", "first_missed", "last_session", "refresh_candles"]
 
 _IST = dt.timezone(dt.timedelta(hours=5, minutes=30))
 #: The exchange's files of a session are out by then, IST. A file without deals says nothing before.
 _PUBLISHED = dt.time(18)
 #: A day without a file is asked about again for so long: an address may come late.
 _LATE = dt.timedelta(days=7)
+#: Evenings that were missed are made up for so far back; what is older is asked for on purpose.
+_MADE_UP = dt.timedelta(days=30)
 _QUOTES_AT_ONCE = 500
 _CANDLE_YEARS = 10
 _Item = TypeVar("_Item")
@@ -161,6 +163,31 @@ def last_session(day: Day = None, engine: Engine | None = None) -> dt.date:
     while not _is_session(found, shut):
         found -= dt.timedelta(days=1)
     return found
+
+
+def first_missed(day: Day = None, engine: Engine | None = None) -> dt.date:
+    """The day from which an evening has to fetch, up to `day` (None: today in India).
+
+    That is the day after the newest stored session (by its bhavcopy), at most thirty days before the last session; and
+    the last session where that is stored, or none is.
+
+    >>> from screener_data.fetching import first_missed
+    >>> first_missed("2025-07-03")  # the sample market ends on 2025-06-30
+    datetime.date(2025, 7, 1)
+    """
+    engine = ready(engine)
+    newest = last_session(day, engine)
+    with engine.connect() as connection:
+        stored: dt.date | None = connection.execute(
+            text(
+                "SELECT max(last_day) FROM load_files WHERE source = 'nse_bhavcopy' "
+                "AND state IN ('success', 'partial') AND last_day <= :newest"
+            ),
+            {"newest": newest},
+        ).scalar()
+    if stored is None or stored == newest:
+        return newest
+    return max(stored + dt.timedelta(days=1), newest - _MADE_UP)
 
 
 def refresh_candles(

@@ -24,7 +24,7 @@ def here(year: Path, year_url: URL, monkeypatch: pytest.MonkeyPatch) -> None:
 
 PUBLIC = {name: getattr(sd, name) for name in sd.__all__ if name not in TYPES}
 PUBLIC |= {"breadth_table": charts.breadth_table, "rotation_table": charts.rotation_table}
-PUBLIC |= {"last_session": fetching.last_session, "refresh_candles": fetching.refresh_candles}
+PUBLIC |= {name: getattr(fetching, name) for name in ("first_missed", "last_session", "refresh_candles")}
 
 
 @pytest.mark.parametrize("name", PUBLIC)

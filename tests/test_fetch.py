@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from sqlalchemy import URL, Engine, create_engine, text
+from sqlalchemy import URL, Connection, Engine, create_engine, text
 from typer.testing import CliRunner
 
 import screener_data as sd
@@ -403,6 +403,32 @@ def test_the_last_session_is_fetched_where_no_day_is_given(
     assert {file.status for file in sd.fetch("nse_bulk_deals", LAST, LAST, load=False, engine=known).files} == {"kept"}
     with pytest.raises(UsageError, match="no days up to today, 2025-07-08"):
         sd.fetch("nse_bulk_deals", "2025-07-08", "2025-07-09", engine=known)
+
+
+def _as_loaded(connection: Connection, source: str, day: str, state: str) -> None:
+    connection.execute(
+        text(
+            "INSERT INTO load_files (source, file, state, first_day, last_day) "
+            "VALUES (:source, 'f', :state, :day, :day)"
+        ),
+        {"source": source, "state": state, "day": day},
+    )
+
+
+def test_evenings_that_were_missed_are_made_up_for(templates: dict[str, URL], clone: Callable[[URL], Engine]) -> None:
+    engine = clone(templates["embedded"])
+    assert fetching.first_missed("2025-07-06", engine) == dt.date(2025, 7, 4)  # nothing is stored: no more is asked for
+    with engine.begin() as connection:
+        for source, day, state in (
+            ("nse_bhavcopy", "2025-07-01", "success"),
+            ("nse_bhavcopy", "2025-07-02", "failure"),
+            ("nse_indices", "2025-07-03", "success"),
+            ("nse_bhavcopy", "2025-07-08", "success"),
+        ):
+            _as_loaded(connection, source, day, state)
+    assert fetching.first_missed("2025-07-06", engine) == dt.date(2025, 7, 2)
+    assert fetching.first_missed("2025-07-01", engine) == dt.date(2025, 7, 1)
+    assert fetching.first_missed("2025-12-31", engine) == dt.date(2025, 12, 1)  # a month, not half a year
 
 
 @pytest.mark.parametrize("held", ["27-JUN-2025,ZED,Zed,Y,BUY,1,1.00,-", "NO RECORDS,,,,,,"])
