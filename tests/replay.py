@@ -42,6 +42,7 @@ FAILURES = (
     *("401", "403", "404"),
 )
 LISTS = {"EQUITY_L.csv", "eq_etfseclist.csv", "symbolchange.csv", "namechange.csv"}
+INDEX_LISTS = ("ind_nifty50list.csv", "ind_nifty500list.csv")
 EQUITY_HEADER = "SYMBOL,NAME OF COMPANY, SERIES, DATE OF LISTING, PAID UP VALUE, MARKET LOT, ISIN NUMBER, FACE VALUE\n"
 
 
@@ -245,8 +246,10 @@ def real_paths(market: Path) -> dict[str, bytes]:
     archives = {path.name: path.read_bytes() for path in sorted(market.rglob("*.*"))}  # of lists, the last
     for name in LISTS:
         files[f"/content/equities/{name}"] = archives[name]
+    for name in INDEX_LISTS:  # the sample market has one
+        files[f"/content/indices/{name}"] = archives[INDEX_LISTS[0]]
     files["/emerge/corporates/content/SME_EQUITY_L.csv"] = archives["SME_EQUITY_L.csv"]
-    for name, isin in (("REITS_L.csv", "INEZ90001010"), ("INVITS_L.csv", "INEZ90002018")):
+    for name, isin in (("REITS_L.csv", "INEZ90001013"), ("INVITS_L.csv", "INEZ90002011")):
         row = f"{name[:4]}ZED,Invented {name[:4]},RR,16-JAN-2023,100,1,{isin},100\n"
         files[f"/content/equities/{name}"] = (EQUITY_HEADER + row).encode()
     files["/v2/market/holidays"] = archives["upstox_holidays_2025.json"]

@@ -20,7 +20,7 @@ from screener_data.samples import HEADERS
 
 LISTS = ("2016-08", "2023-10", "2024-08", "2025-11-24")
 #: Securities of three issuers, the first of which has two ISINs, before and after a split.
-A1, A2, B1, C1 = "INE000A01010", "INE000A01028", "INE000B01018", "INE000C01016"
+A1, A2, B1, C1 = "INE000A01012", "INE000A01020", "INE000B01010", "INE000C01018"
 
 #: What a state is, without the ids and times that every order has of its own.
 STATE = {

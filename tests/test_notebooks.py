@@ -519,7 +519,8 @@ def test_all_run_in_one_database(empty_database: Engine, place: Path) -> None:
 
     outputs.append(succeed("03", since="2025-06-01"))
     assert "checks, none failed" in shown(outputs[-1])
-    (chart,) = charts(outputs[-1])
+    chart, trend = charts(outputs[-1])
+    assert [trace["name"] for trace in trend["data"]]
     assert {trace["name"] for trace in chart["data"]} <= {"usual", "thin", "on a holiday"}
     days = [day for trace in chart["data"] for day in trace["x"]]
     assert min(days).startswith("2025-06-02")  # the first session since

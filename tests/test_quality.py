@@ -294,7 +294,6 @@ NO_FAULTS = [
     ),
     ("days_repeated", f"{_AS_BEFORE} AND o.symbol < 'K'"),
     ("sessions_missing", f"{_FORGET}; INSERT INTO market_holidays (holiday_date) VALUES ('2025-06-18')"),
-    ("sessions_missing", f"{_FORGET}; DELETE FROM market_holidays WHERE extract(year FROM holiday_date) = 2025"),
     ("sessions_skipped", "DELETE FROM ohlcv_daily WHERE date = '2025-06-18' AND symbol < 'M'"),
     ("bars_under_former_names", f"{_OTHER_OLDNAME}; {copied('OLDNAME', _NEWNAME)}"),  # it is another security now
     ("twins", copied("TWIN", "symbol = 'NA' AND date >= '2025-06-25'")),

@@ -108,6 +108,8 @@ ADDRESSES: tuple[Address, ...] = (
     _now("nse_etfs", "eq_etfseclist.csv", "/content/equities"),
     _now("nse_symbol_changes", "symbolchange.csv", "/content/equities"),
     _now("nse_symbol_changes", "namechange.csv", "/content/equities"),
+    _now("nse_index_constituents", "ind_nifty50list.csv", "/content/indices"),
+    _now("nse_index_constituents", "ind_nifty500list.csv", "/content/indices"),
     # the current year only
     Address(
         source="upstox_holidays",

@@ -77,7 +77,7 @@ def write_market(folder: Path, *, days: int, symbols: int, older: bool = False) 
         f"{name},{'Older' if stale(n) else 'Newer'} {name} Limited,EQ,06-OCT-2008,5,1,{isin(n)},5\n"
         for n, name in enumerate(names)
     ]
-    write("lists/EQUITY_L.csv", EQUITY + "".join(listed), ("securities", ""), ("listings", ""))
+    write("lists/EQUITY_L.csv", EQUITY + "".join(listed), ("securities", ""), ("listings", ""), ("list_days", ""))
     for at in range(days):
         day = dt.date(2023, 1, 2) + dt.timedelta(at)
         lines = []

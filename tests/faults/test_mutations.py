@@ -151,8 +151,8 @@ def check_stored(results: list[LoadResult], formats: list[str | None], before: S
         table = format.target.__tablename__
         inserted[table] += result.inserted
         updated[table] += result.updated
-        if format.merge is Merge.SECURITIES:
-            loose |= set(before) - {"securities"}  # a list renames, and what waited for its symbols is replayed
+        if format.merge is Merge.SECURITIES or format.source == "nse_symbol_changes":
+            loose |= set(before) - {table}  # it renames, and what waited for its symbols is replayed
         if format.registers is not None:
             loose.add("indices")
         if format.explode is not None:
