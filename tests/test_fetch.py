@@ -629,7 +629,7 @@ def test_one_command_fetches_and_loads_a_day(
     done = CliRunner().invoke(app, ["fetch", "--date", f"{FRIDAY}"])
     assert done.exit_code == 1
     assert "missing: nse_indices 2025-06-27" in done.stderr
-    assert "14 files: new 13, kept 0, no_file 0, missing 1, failed 0" in done.stderr
+    assert "16 files: new 15, kept 0, no_file 0, missing 1, failed 0" in done.stderr
     with engine.connect() as connection:
         days = connection.execute(text("SELECT DISTINCT date FROM ohlcv_daily")).scalars().all()
     assert days == [FRIDAY]
@@ -639,7 +639,7 @@ def test_one_command_fetches_and_loads_a_day(
     done = CliRunner().invoke(app, ["fetch", "--date", f"{FRIDAY}", "--json"])
     assert done.exit_code == 0, done.stderr
     document = json.loads(done.stdout)
-    assert Counter(file["status"] for file in document["files"]) == {"kept": 13, "new": 1}
+    assert Counter(file["status"] for file in document["files"]) == {"kept": 15, "new": 1}
     assert [load["source"] for load in document["loads"]] == ["nse_indices"]
 
 
