@@ -33,6 +33,7 @@ from screener_data.fetch import addresses, client
 from screener_data.fetch.addresses import ADDRESSES, EVERY_DAY, INSTRUMENTS, NOT_FETCHED, Address
 from screener_data.fetch.client import Client, problem_of
 from screener_data.fetch.store import Store
+from screener_data.gaps import plan
 from screener_data.loaders import SOURCES
 from screener_data.loaders.files import formats_by_name
 
@@ -456,6 +457,20 @@ def test_the_same_bytes_of_another_day_are_loaded(
     for day in ("2025-06-26", "2025-06-27"):
         assert len(sd.fetch("nse_surveillance", day, day, engine=engine).loads) == 1
     assert sd.fetch("nse_surveillance", "2025-06-26", "2025-06-27", engine=engine).loads == []
+
+
+def test_what_gaps_finds_missing_its_plan_fetches(
+    exchange: Any, templates: dict[str, URL], clone: Callable[[URL], Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = clone(templates["embedded"])
+    for day in (FRIDAY - dt.timedelta(days=1), LAST):
+        assert sd.fetch("nse_bhavcopy", day, day, engine=engine).ok
+    [entry] = plan(sd.gaps(engine=engine), engine=engine)
+    assert entry.command == f"screener-data fetch --from {FRIDAY} --to {FRIDAY} nse_bhavcopy"
+    monkeypatch.setenv("SCREENER_DATABASE_URL", engine.url.render_as_string(hide_password=False))
+    done = CliRunner().invoke(app, entry.command.split()[1:])
+    assert done.exit_code == 0, done.output
+    assert "missing" not in set(sd.gaps(engine=engine)["kind"])
 
 
 # --- Upstox ---------------------------------------------------------------------------------------------------------
