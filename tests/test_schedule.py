@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -69,18 +69,18 @@ def test_the_clock_that_the_line_looks_at_is_india_s(place: Path) -> None:
     assert said.stdout.strip() in {f"{moment:%H:%M}" for moment in now}
 
 
-def test_crontab_takes_it(place: Path, tmp_path: Path) -> None:
-    if not (crontab := shutil.which("crontab")):
-        pytest.skip("no cron on this machine")
+def test_crontab_takes_it(place: Path, tmp_path: Path, here: Callable[[object, str], None]) -> None:
+    here(crontab := shutil.which("crontab"), "cron")
     file = tmp_path / "crontab"
     file.write_text(schedule.cron(), encoding="utf-8")
     dry = "-n" if "-n" in subprocess.run([crontab, "-h"], capture_output=True, text=True, check=False).stderr else "-T"
     subprocess.run([crontab, dry, file], check=True)
 
 
-def test_the_line_runs_with_nothing_in_its_environment(place: Path, tmp_path: Path) -> None:
-    if not shutil.which("flock"):
-        pytest.skip("no flock on this machine")
+def test_the_line_runs_with_nothing_in_its_environment(
+    place: Path, tmp_path: Path, here: Callable[[object, str], None]
+) -> None:
+    here(shutil.which("flock"), "flock")
     clock = tmp_path / "bin" / "date"
     clock.parent.mkdir()
     clock.write_text('#!/bin/sh\n[ "$TZ $*" = "IST-5:30 +%H:%M" ] && cat "${0%/*}/now"\n')
@@ -119,9 +119,8 @@ def test_the_line_runs_with_nothing_in_its_environment(place: Path, tmp_path: Pa
 # --- systemd
 
 
-def test_systemd_takes_the_units(place: Path, tmp_path: Path) -> None:
-    if not (analyze := shutil.which("systemd-analyze")):
-        pytest.skip("no systemd on this machine")
+def test_systemd_takes_the_units(place: Path, tmp_path: Path, here: Callable[[object, str], None]) -> None:
+    here(analyze := shutil.which("systemd-analyze"), "systemd")
     result = CliRunner().invoke(app, ["schedule", "systemd", "--at", "20:15", "-o", str(tmp_path / "units")])
     assert result.exit_code == 0, result.output
     files = result.stdout.split()
