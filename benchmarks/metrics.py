@@ -175,11 +175,9 @@ def by_pandas(bars: Bars, index: Bars, sessions: int) -> Columns:
 # --- single parts, for whoever asks why the whole takes as long as it does
 
 
-@numba.njit(nogil=True)
 def copy_columns(first: int, end: int, given: NDArray[np.float64], out: NDArray[np.float64]) -> None:
-    for column in range(len(out)):
-        for bar in range(first, end):
-            out[column, bar] = given[column % len(given), bar]
+    for column in range(first, end):
+        np.copyto(out[column], given[column % len(given)])  # the C library's fastest copy
 
 
 @numba.njit(nogil=True)
@@ -223,7 +221,7 @@ def parts(bars: Bars, index: Bars, sessions: int, out: NDArray[np.float64]) -> d
 
     return {
         "copying five columns to twelve, no formula": lambda: in_threads(
-            lambda a, b: copy_columns(a, b, given, out), len(atr)
+            lambda a, b: copy_columns(a, b, given, out), len(out)
         ),
         "rs_rating's ranks alone": rating,
         "vcp_score's swings alone": contraction,
