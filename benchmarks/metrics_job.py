@@ -39,8 +39,11 @@ _METRICS = "symbol, date, rs_rating, vars_value, atr, atr_pct, stage, vcp_score,
 ma_10, ma_20, ma_50, ma_200"
 
 
-def fill(server: Server, symbols: int, sessions: int) -> tuple[str, list[dict[str, Any]]]:
-    """A database with listed securities, the benchmark's index, and their bars; and the bars of the day after."""
+def fill(server: Server, symbols: int, sessions: int, since: int = 0) -> tuple[str, list[dict[str, Any]]]:
+    """A database with listed securities, the benchmark's index, and their bars; and the bars of the day after.
+
+    `since`: the Thursday from which their days count, in days since 1970-01-01.
+    """
     from screener_data.database.bulk import copy_rows, decimals, indexes_built_last
 
     bars, index = make(symbols, sessions + 1)
@@ -69,7 +72,7 @@ def fill(server: Server, symbols: int, sessions: int) -> tuple[str, list[dict[st
                         "ohlcv_daily",
                         {
                             "symbol": pa.array(np.array(who, dtype=object)[code[rows]]),
-                            "date": pa.array(part.day[rows]).cast(pa.date32()),
+                            "date": pa.array(part.day[rows] + np.int32(since)).cast(pa.date32()),
                             "open": columns["close"],
                             **columns,
                             "volume": pa.array(part.volume[rows].astype(np.int64)),
@@ -78,7 +81,7 @@ def fill(server: Server, symbols: int, sessions: int) -> tuple[str, list[dict[st
         for row in np.flatnonzero(bars.session == sessions):
             symbol = names[int(np.searchsorted(bars.offsets, row, "right")) - 1]
             last.append({"symbol": symbol, **{name: getattr(bars, name)[row] for name in ("high", "low", "close")}})
-            last[-1] |= {"day": int(bars.day[row]), "volume": bars.volume[row]}
+            last[-1] |= {"day": int(bars.day[row]) + since, "volume": bars.volume[row]}
     engine.dispose()
     with closing(server.connect(database)) as connection:
         connection.autocommit = True
