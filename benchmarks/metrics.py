@@ -185,10 +185,10 @@ def swings(first, end, offsets, high, low, atr, states, out):  # type: ignore[no
     longest = 0
     for symbol in range(first, end):
         longest = max(longest, offsets[symbol + 1] - offsets[symbol])
-    prices, bars = np.empty(VCP_WINDOW + longest), np.empty(VCP_WINDOW + longest, np.int64)
+    reach, prices, bars = np.empty(longest), np.empty(VCP_WINDOW + longest), np.empty(VCP_WINDOW + longest, np.int64)
     for symbol in range(first, end):
         a, b = offsets[symbol], offsets[symbol + 1]
-        contraction_scores(high[a:b], low[a:b], atr[a:b], states[symbol], prices, bars, out[a:b])
+        contraction_scores(high[a:b], low[a:b], atr[a:b], states[symbol], reach, prices, bars, out[a:b])
 
 
 def in_threads(work: Callable[[int, int], object], size: int, threads: int = 2) -> float:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from screener_data.errors import UsageError
 from screener_data.formulas import COLUMNS, STATE, Bars, advance, benchmark_sums, compute, new_states, rate
 from screener_data.formulas.compiled import source_digest
-from screener_data.formulas.stage import week_of
+from screener_data.formulas.stage import week_end
 from screener_data.formulas.volume import MOST_VS_AVG_PCT
 from screener_data.models import CalculatedMetrics
 
@@ -113,6 +113,13 @@ def like_talib(bars: Bars) -> int:
             compared += int(np.isfinite(column).sum())
         np.testing.assert_allclose(found["atr_pct"][a:b], talib.NATR(high, low, close, 14), rtol=1e-12)
     return compared
+
+
+def test_a_constant_true_range_is_its_own_mean_to_the_last_bit(bars_of: Make) -> None:
+    for width in range(1, 100):
+        close = np.full(400, 1000.0)
+        found = whole(bars_of({"close": close, "high": close + width, "low": close}))["atr"]
+        assert len(set(found[14:])) == 1
 
 
 def from_frame(frame: pd.DataFrame, bars_of: Make) -> Bars:
@@ -398,6 +405,26 @@ def test_ratings_are_pandas_ranks(bars_of: Make, values: list[float]) -> None:
     np.testing.assert_allclose(strength, right, rtol=1e-14)
 
 
+def test_ratings_of_many_symbols_and_sessions_are_pandas_ranks(bars_of: Make) -> None:
+    """More than fill a cache line, for more sessions than are ranked together: some always there, some not."""
+    rng = np.random.default_rng(12)
+    symbols, sessions = 43, 150
+    there = np.ones((symbols, sessions), np.bool_)
+    there[5] = rng.random(sessions) < 0.8
+    there[20, :70], there[21, 100:], there[30] = False, False, False
+    strength = np.where(rng.random(there.shape) < 0.1, 0.25, rng.standard_t(2, there.shape) / 3)  # with ties
+    strength[10, :64], strength[40, 3] = np.nan, np.nan
+    strength = np.maximum(strength, -1.5)  # below -1 is of no world, and must be ranked all the same
+    ranked = np.arange(symbols) % 17 != 1
+    bars = bars_of(*({"close": np.ones(own.sum()), "session": np.flatnonzero(own)} for own in there))
+    right = pd.DataFrame(np.where(there & ranked[:, None], strength, np.nan))
+    right = 100 * (right.rank() - 1) / (right.count() - 1)
+    for threads in (1, 3):
+        found = strength[there]
+        rate(bars, found, ranked, threads=threads)
+        np.testing.assert_allclose(found, right.to_numpy()[there], rtol=1e-14)
+
+
 def test_a_higher_close_never_lowers_the_rating(bars: Bars) -> None:
     last = [int(b) - 1 for a, b in pairwise(bars.offsets) if b - a > 253]
     right = whole(bars)["rs_rating"]
@@ -487,11 +514,10 @@ def test_the_columns_are_the_tables() -> None:
 
 
 def test_weeks_are_iso_weeks() -> None:
-    days = pd.date_range("1969-12-20", "1971-01-20")
-    weeks = [week_of(int(day)) for day in (days - pd.Timestamp("1970-01-01")).days]
-    assert (pd.Series(weeks).diff()[1:] != 0).tolist() == [
-        day.isocalendar()[1] != (day - pd.Timedelta(days=1)).isocalendar()[1] for day in days[1:]
-    ]
+    epoch = pd.Timestamp("1970-01-01")
+    for day in pd.date_range("1969-12-20", "1971-01-20"):
+        sunday = epoch + pd.Timedelta(days=week_end((day - epoch).days))
+        assert sunday.isocalendar() == (*day.isocalendar()[:2], 7)
 
 
 def test_a_change_of_any_source_makes_stored_machine_code_stale(tmp_path: Path) -> None:

@@ -90,9 +90,10 @@ def test_volume_against_the_twenty_bars_before(bars_of: Make) -> None:
     np.testing.assert_array_equal(found["vol_vs_avg_pct"], [np.nan] * 20 + [150, -100])
 
 
-def test_volume_zero_huge_and_unknown(bars_of: Make) -> None:
+@pytest.mark.parametrize("unknown", [np.nan, np.inf, -1.0])
+def test_volume_zero_huge_and_unknown(unknown: float, bars_of: Make) -> None:
     # 20 zeros: no average to compare with; one share among them, then 10⁹: +2·10¹² % is more than the column holds
-    volume = [0.0] * 20 + [7, 1, 10**9, np.nan] + [5.0] * 21
+    volume = [0.0] * 20 + [7, 1, 10**9, unknown] + [5.0] * 21
     found = alone(bars_of({"close": np.full(45, 50.0), "volume": volume}))
     assert found["vol_20d_avg"][19] == 0
     np.testing.assert_array_equal(found["vol_vs_avg_pct"][20:23], [np.nan, 100 * (1 / (7 / 20) - 1), 999_999.99])

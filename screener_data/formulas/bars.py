@@ -65,3 +65,12 @@ class Bars:
     def symbols(self) -> int:
         """How many symbols there are, those without a bar included."""
         return len(self.offsets) - 1
+
+    @property
+    def sessions(self) -> tuple[int, int]:
+        """The first session that has a bar, and the one after the last; 0, 0 without bars."""
+        some = self.offsets[:-1] < self.offsets[1:]
+        if not some.any():
+            return 0, 0
+        first, last = self.session[self.offsets[:-1][some]], self.session[self.offsets[1:][some] - 1]
+        return int(first.min()), int(last.max()) + 1

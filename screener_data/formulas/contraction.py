@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from screener_data.formulas.compiled import F8, Int64, compiled
+from screener_data.formulas.compiled import F8, Int64, compiled, signed, unsigned
 from screener_data.formulas.state import VCP_WINDOW
 from screener_data.formulas.true_range import FIRST_ATR
 
@@ -60,52 +60,78 @@ def _highest(prices: F8, first: int, end: int) -> int:
 
 
 @compiled
-def contraction_scores(highs: F8, lows: F8, ranges: F8, state: Any, prices: F8, bars: Int64, vcp_score: F8) -> None:
+def contraction_scores(
+    highs: F8, lows: F8, ranges: F8, state: Any, reach: F8, prices: F8, bars: Int64, vcp_score: F8
+) -> None:
     """Write the column (NaN before 120 bars), and advance the state.
 
-    highs, lows, ranges (the ATR): (m,), comparable; prices, bars: room for 120 + m swings.
+    highs, lows, ranges (the ATR): (m,), comparable; reach: room for m; prices, bars: room for 120 + m swings.
 
     A swing high stands once a bar's low lies 1.5 ATR (of that bar) under it; from that bar on the lowest low is looked
     for, and so on in turn. A bar with a new extreme does not also turn. Where the ATR is 0 nothing turns.
     """
-    count, falling, extreme, extreme_bar = state.count, state.falling, state.extreme, state.extreme_bar
-    score = state.score
-    oldest, end = 0, state.swings
+    size, count = len(highs), state.count
+    falling, extreme, extreme_bar, score = state.falling, state.extreme, state.extreme_bar, state.score
+    end = state.swings
     prices[:VCP_WINDOW] = state.swing_prices
     bars[:VCP_WINDOW] = state.swing_bars
     # highs stand at even places counted from the newest high
     newest_high = end - 1 if falling else end - 2
     top = _highest(prices, newest_high & 1, end)
+    for j in range(size):
+        reach[j] = SWING * ranges[j] if ranges[j] > 0 else np.inf
+    reach[: min(max(FIRST_ATR - count, 0), size)] = np.inf
 
-    for j in range(len(highs)):
-        bar = count + j
-        changed = False
-        # a swing low is looked for as the high of the bars upside down
-        ahead, behind = (-lows[j], -highs[j]) if falling else (highs[j], lows[j])
-        record = ahead > extreme
-        turned = (not record) & (ranges[j] > 0) & (extreme - behind >= SWING * ranges[j]) & (bar >= FIRST_ATR)
-        extreme, extreme_bar = (ahead, bar) if record else (extreme, extreme_bar)
-        if turned:
-            prices[end], bars[end] = abs(extreme), extreme_bar
-            if falling:
-                top = end + 1 if top == end else top  # there is still no high
-            elif top == end or extreme > prices[top]:
-                top = end
-            end += 1
-            changed = True
-            falling, extreme, extreme_bar = 1 - falling, -behind, bar
-        while oldest < end and bars[oldest] <= bar - VCP_WINDOW:
-            oldest += 1
-        if top < oldest:
-            newest_high = end - 1 if falling else end - 2
-            top = _highest(prices, oldest + ((newest_high - oldest) & 1), end)
-            changed = True
-        if changed:
+    j = unsigned(0)
+    while True:
+        # the score changes with a new swing, or at the bar from which on the highest one is out of the window
+        leaves = bars[top] + VCP_WINDOW - count if top < end else size
+        until = unsigned(min(leaves, size))
+        # each bar extends the swing, turns it, or does neither; the bar of the extreme moves without a branch, since
+        # no processor guesses it
+        if falling:
+            while j < until:
+                low = lows[j]
+                if highs[j] - extreme >= reach[j] and not low < extreme:
+                    break
+                extreme_bar = max(extreme_bar, (count + signed(j)) * (low < extreme))
+                extreme = min(extreme, low)
+                vcp_score[j] = score
+                j += unsigned(1)
+        else:
+            while j < until:
+                high = highs[j]
+                if extreme - lows[j] >= reach[j] and not high > extreme:
+                    break
+                extreme_bar = max(extreme_bar, (count + signed(j)) * (high > extreme))
+                extreme = max(extreme, high)
+                vcp_score[j] = score
+                j += unsigned(1)
+        if j == unsigned(size):
+            break
+        bar = count + signed(j)
+        if j == until:
+            top = _highest(prices, top + 2, end)
             score = score_of(prices[top:end])
-        vcp_score[j] = score if bar >= VCP_WINDOW - 1 else np.nan
+            continue
+        prices[end], bars[end] = extreme, extreme_bar
+        end += 1
+        if falling:
+            top = end if top == end - 1 else top  # there is still no high
+            score = score_of(prices[top:end])
+        elif top == end - 1 or extreme > prices[top]:
+            top, score = end - 1, 0.0
+        extreme, extreme_bar = highs[j] if falling else lows[j], bar
+        falling = 1 - falling
+        vcp_score[j] = score
+        j += unsigned(1)
+    vcp_score[: min(max(VCP_WINDOW - 1 - count, 0), size)] = np.nan
 
+    oldest = 0
+    while oldest < end and bars[oldest] + VCP_WINDOW < count + size:
+        oldest += 1
+    kept = end - oldest
     state.falling, state.extreme, state.extreme_bar, state.score = falling, extreme, extreme_bar, score
-    state.swings = end - oldest
-    for k in range(VCP_WINDOW):
-        state.swing_prices[k] = prices[oldest + k] if oldest + k < end else 0.0
-        state.swing_bars[k] = bars[oldest + k] if oldest + k < end else 0
+    state.swings = kept
+    state.swing_prices[:kept], state.swing_bars[:kept] = prices[oldest:end], bars[oldest:end]
+    state.swing_prices[kept:], state.swing_bars[kept:] = 0, 0

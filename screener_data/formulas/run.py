@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -13,19 +14,18 @@ from numpy.typing import NDArray
 from screener_data.errors import UsageError
 from screener_data.formulas.averages import moving_averages
 from screener_data.formulas.bars import Bars
-from screener_data.formulas.compiled import F8, Flags, Int64, compiled, source_digest, stored
+from screener_data.formulas.compiled import F8, Flags, Int32, Int64, compiled, source_digest, stored, unsigned
 from screener_data.formulas.contraction import contraction_scores
-from screener_data.formulas.stage import stages, week_of
+from screener_data.formulas.stage import stages
 from screener_data.formulas.state import (
     STATE,
     TAIL_CLOSES,
     TAIL_MOVES,
     TAIL_VOLUMES,
-    TAIL_WEEKS,
     VCP_WINDOW,
 )
-from screener_data.formulas.strength import ratings, strengths
-from screener_data.formulas.true_range import average_true_range, next_atr
+from screener_data.formulas.strength import FIRST_STRENGTH, ratings, strength_of
+from screener_data.formulas.true_range import FIRST_ATR, first_ranges, next_atr, true_range
 from screener_data.formulas.vars import sums_of_moves
 from screener_data.formulas.volume import volume_averages
 
@@ -46,6 +46,8 @@ COLUMNS = (
     "ma_50",
     "ma_200",
 )
+
+_BLOCK = 32  # bars, few enough for the processor to look ahead over all that is done with them
 
 
 def advance(
@@ -69,11 +71,11 @@ def advance(
     if late.any():
         symbol = some[late.argmax()]
         raise UsageError(f"symbol {symbol}: the first bar is not after day {states['day'][symbol]}, the state's last")
-    last = int(bars.session.max(initial=-1))
+    sessions = bars.sessions[1]
     if benchmark is None:
-        benchmark = np.full(last + 1, np.nan)
-    if benchmark.dtype != np.float64 or benchmark.ndim != 1 or len(benchmark) <= last:
-        raise UsageError(f"benchmark must be one float64 for each of {last + 1} sessions, found {benchmark.shape}")
+        benchmark = np.full(sessions, np.nan)
+    if benchmark.dtype != np.float64 or benchmark.ndim != 1 or len(benchmark) < sessions:
+        raise UsageError(f"benchmark must be one float64 for each of {sessions} sessions, found {benchmark.shape}")
     shape = (len(COLUMNS), len(bars.close))
     if out is None:
         out = np.empty(shape)
@@ -99,7 +101,7 @@ def advance(
         )
 
     # blocks of equal numbers of bars, some more than threads, so that none waits long for the other
-    edges = np.searchsorted(bars.offsets, np.linspace(0, len(bars.close), 8 * threads + 1)[:-1])
+    edges = np.searchsorted(bars.offsets, np.linspace(0, len(bars.close), 24 * threads + 1)[:-1])
     _in_threads(run, [*np.unique(edges), bars.symbols], threads)
     return dict(zip(COLUMNS, out, strict=True))
 
@@ -111,14 +113,12 @@ def rate(bars: Bars, strength: F8, ranked: Flags, *, threads: int = 2) -> None:
     """
     if ranked.dtype != np.bool_ or ranked.shape != (bars.symbols,):
         raise UsageError(f"ranked must be one bool for each of {bars.symbols} symbols, found {ranked.shape}")
-    if not len(bars.session):
-        return
+    first, end = bars.sessions
 
     def run(first: int, end: int) -> None:
         ratings(bars.offsets, bars.session, ranked, first, end, strength)
 
-    first, end = int(bars.session.min()), int(bars.session.max()) + 1
-    edges = np.unique(np.linspace(first, end, 4 * threads + 1).astype(np.int64))
+    edges = np.unique(np.linspace(first, end, 8 * threads + 1).astype(np.int64))
     _in_threads(run, edges, threads)
 
 
@@ -149,14 +149,47 @@ def benchmark_sums(bars: Bars, states: NDArray[np.void], sessions: int) -> F8:
 
 def _in_threads(run: Callable[[int, int], None], edges: Iterable[int], threads: int) -> None:
     """Run each piece between two edges; compiled code holds no lock, so threads run at once."""
-    edges = [int(edge) for edge in edges]
-    pieces = [(a, b) for a, b in pairwise(edges) if a < b]
-    if len(pieces) < 2 or threads < 2:
-        for piece in pieces:
-            run(*piece)
-        return
+    pieces = deque((int(a), int(b)) for a, b in pairwise(edges) if a < b)
+
+    def work() -> None:
+        while True:
+            try:
+                first, end = pieces.popleft()
+            except IndexError:
+                return
+            run(first, end)
+
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(lambda piece: run(*piece), pieces))
+        helpers = [pool.submit(work) for _ in range(min(threads, len(pieces)) - 1)]
+        work()
+        for helper in helpers:
+            helper.result()
+
+
+@compiled
+def _comparable(high: F8, low: F8, close: F8, scale: F8, highs: F8, lows: F8, closes: F8, where: Int64) -> int:
+    """Write the comparable prices of what is a bar, one after the other, and return how many there are.
+
+    Where it is not all, their places too. highs, lows, closes, where: room for as many.
+    """
+    size = len(high)
+    bars = 0
+    for j in range(size):
+        highs[j], lows[j], closes[j] = high[j] * scale[j], low[j] * scale[j], close[j] * scale[j]
+        bars += _is_bar(highs[j], lows[j], closes[j])
+    if bars == size:
+        return size
+    m = 0
+    for j in range(size):
+        if _is_bar(highs[j], lows[j], closes[j]):
+            highs[m], lows[m], closes[m], where[m] = highs[j], lows[j], closes[j], j
+            m += 1
+    return m
+
+
+@compiled
+def _is_bar(high: float, low: float, close: float) -> bool:
+    return (high > 0) & (low > 0) & (close > 0) & (high + low + close < np.inf)
 
 
 @compiled
@@ -174,6 +207,113 @@ def _spread(column: F8, where: Int64) -> None:
         to -= 1
 
 
+@compiled
+def _room(bars: int) -> Any:
+    """Make the memory that the formulas of one symbol work in.
+
+    Each array by itself: rows unpacked from one matrix would be strided to numba, and no loop over them fast.
+    """
+    return (
+        np.empty(bars),  # highs
+        np.empty(bars),  # lows
+        np.empty(TAIL_CLOSES + bars),  # closes
+        np.empty(TAIL_VOLUMES + bars),  # volumes
+        np.empty(TAIL_MOVES + bars),  # moves
+        np.empty(bars),  # ranges
+        np.empty(VCP_WINDOW + bars),  # prices of swings
+        np.empty(VCP_WINDOW + bars, np.int64),  # places of swings, and of weeks
+        np.empty((4, TAIL_CLOSES + bars)),  # work
+    )
+
+
+@compiled
+def _ranges_and_strengths(
+    highs: F8, lows: F8, closes: F8, count: int, atr: float, scale: F8, ranges: F8, strength: F8, own: F8, percent: F8
+) -> float:
+    """Write the strength, the ATR in paise of the bar's own day and in percent, and into ranges the comparable ATR.
+
+    highs, lows, scale, ranges: (m,); closes: a tail of earlier bars, then m; atr: that of the bar before (see
+    `first_ranges`); that of the last one is returned.
+
+    Each ATR waits for the one before it. In small blocks, the processor does all the divisions meanwhile.
+    """
+    size = len(ranges)
+    tail = len(closes) - size
+    before, today = closes[tail - 1 :], closes[tail:]
+    a, b, c, d = closes[tail - 63 :], closes[tail - 126 :], closes[tail - 189 :], closes[tail - 252 :]
+    early = min(max(FIRST_ATR + 1 - count, 0), size)
+    atr = first_ranges(highs, lows, before, atr, count, ranges[:early])
+    for j in range(early):
+        own[j], percent[j] = ranges[j] / scale[j], 100 * ranges[j] / today[j]
+    for first in range(unsigned(early), unsigned(size), unsigned(_BLOCK)):
+        end = min(first + unsigned(_BLOCK), unsigned(size))
+        for j in range(first, end):
+            ranges[j] = true_range(highs[j], lows[j], before[j])
+        for j in range(first, end):
+            strength[j] = strength_of(today[j], a[j], b[j], c[j], d[j])
+        for j in range(first, end):
+            atr = next_atr(atr, ranges[j])
+            ranges[j] = atr
+        for j in range(first, end):
+            own[j], percent[j] = ranges[j] / scale[j], 100 * ranges[j] / today[j]
+    strength[: min(max(FIRST_STRENGTH - count, 0), size)] = np.nan
+    own[: min(max(FIRST_ATR - count, 0), size)] = np.nan
+    percent[: min(max(FIRST_ATR - count, 0), size)] = np.nan
+    return atr
+
+
+@compiled
+def _figures(
+    m: int,
+    room: Any,
+    day: Int32,
+    session: Int32,
+    volume: F8,
+    price_scale: F8,
+    volume_scale: F8,
+    benchmark: F8,
+    state: Any,
+    start: int,
+    out: F8,
+) -> None:
+    """Write all columns of a symbol's m bars, from place start of out on, and advance the state.
+
+    room: its highs, lows and closes are comparable already; the other columns are those of the m bars.
+    """
+    highs, lows, closes, volumes, moves, ranges, swings, places, work = room
+    closes, volumes, moves = closes[: TAIL_CLOSES + m], volumes[: TAIL_VOLUMES + m], moves[: TAIL_MOVES + m]
+    highs, lows, ranges = highs[:m], lows[:m], ranges[:m]
+    count, end = state.count, start + m
+    closes[:TAIL_CLOSES], volumes[:TAIL_VOLUMES], moves[:TAIL_MOVES] = state.closes, state.volumes, state.moves
+    for j in range(m):
+        traded = volume[j] * volume_scale[j]
+        volumes[TAIL_VOLUMES + j] = traded if 0 <= traded < np.inf else np.nan
+    recent = closes[TAIL_CLOSES - 1 :]  # the close before, then m
+
+    state.atr = _ranges_and_strengths(
+        highs,
+        lows,
+        closes,
+        count,
+        state.atr,
+        price_scale,
+        ranges,
+        out[0, start:end],
+        out[2, start:end],
+        out[3, start:end],
+    )
+    sums_of_moves(moves, recent, ranges, count, benchmark, session, work, out[1, start:end])
+    stages(day, recent[1:], state, work, places, out[4, start:end])
+    contraction_scores(highs, lows, ranges, state, work[0], swings, places, out[5, start:end])
+    volume_averages(volumes, count, volume_scale, work[0], out[6, start:end], out[7, start:end])
+    moving_averages(
+        closes, count, price_scale, work, out[8, start:end], out[9, start:end], out[10, start:end], out[11, start:end]
+    )
+
+    state.count, state.day = count + m, day[m - 1]
+    state.closes[:], state.volumes[:], state.moves[:] = closes[m:], volumes[m:], moves[m:]
+
+
 def _pass(digest: int) -> Any:
     """Make the compiled pass; as a closure over the digest, for the reason told at `stored`."""
 
@@ -185,86 +325,47 @@ def _pass(digest: int) -> Any:
         longest = 0
         for symbol in range(first, end):
             longest = max(longest, offsets[symbol + 1] - offsets[symbol])
-        closes = np.empty(TAIL_CLOSES + longest)
-        highs, lows, ranges, scale, volume_unit = np.empty((5, longest))
-        volumes = np.empty(TAIL_VOLUMES + longest)
-        moves = np.empty(TAIL_MOVES + longest)
-        known, where, week = np.empty((3, longest), np.int64)
-        work = np.empty((3, TAIL_CLOSES + longest))
-        swing_prices, swing_bars = np.empty(VCP_WINDOW + longest), np.empty(VCP_WINDOW + longest, np.int64)
-        week_closes, before = np.empty((2, TAIL_WEEKS + longest))
+        room, where = _room(longest), np.empty(longest, np.int64)
+        highs, lows, closes = room[:3]
 
         for symbol in range(first, end):
             start, stop = offsets[symbol], offsets[symbol + 1]
-            state = states[symbol]
-            count, known_for, last_atr = state.count, state.known, state.atr
-            for k in range(TAIL_CLOSES):
-                closes[k] = state.closes[k]
-            for k in range(TAIL_VOLUMES):
-                volumes[k] = state.volumes[k]
-            for k in range(TAIL_MOVES):
-                moves[k] = state.moves[k]
-            m = 0
-            last_close = closes[TAIL_CLOSES - 1]
-            for i in range(start, stop):
-                high_, low_, close_ = high[i] * price_scale[i], low[i] * price_scale[i], close[i] * price_scale[i]
-                if not (0 < close_ < np.inf and 0 < high_ < np.inf and 0 < low_ < np.inf):
-                    continue
-                last_atr = next_atr(last_atr, count + m, high_, low_, last_close)
-                last_close = close_
-                highs[m], lows[m], closes[TAIL_CLOSES + m], ranges[m] = high_, low_, close_, last_atr
-                scale[m], volume_unit[m] = price_scale[i], volume_scale[i]
-                traded = volume[i] * volume_scale[i]
-                good = 0 <= traded < np.inf
-                known_for = known_for + 1 if good else 0
-                volumes[TAIL_VOLUMES + m] = traded if good else 0.0
-                known[m], where[m], week[m] = known_for, i - start, week_of(day[i])
-                m += 1
-            if m == 0:
-                out[:, start:stop] = np.nan
-                continue
-
-            end_ = start + m
-            long, recent = closes[: TAIL_CLOSES + m], closes[TAIL_CLOSES - 1 : TAIL_CLOSES + m]
-            unit, atr = scale[:m], ranges[:m]
-            strengths(long, count, out[0, start:end_])
-            sums_of_moves(moves[: TAIL_MOVES + m], recent, atr, count, work, out[1, start:end_])
-            average_true_range(atr, recent[1:], count, unit, out[2, start:end_], out[3, start:end_])
-            stages(week[:m], recent[1:], state, week_closes, before, out[4, start:end_])
-            contraction_scores(highs[:m], lows[:m], atr, state, swing_prices, swing_bars, out[5, start:end_])
-            volume_averages(
-                volumes[: TAIL_VOLUMES + m],
-                known[:m],
-                volume_unit[:m],
-                work,
-                out[6, start:end_],
-                out[7, start:end_],
+            bars = slice(start, stop)
+            m = _comparable(
+                high[bars], low[bars], close[bars], price_scale[bars], highs, lows, closes[TAIL_CLOSES:], where
             )
-            moving_averages(
-                long,
-                count,
-                unit,
-                work,
-                out[8, start:end_],
-                out[9, start:end_],
-                out[10, start:end_],
-                out[11, start:end_],
-            )
-            sums = out[1, start:end_]
-            for j in range(m):
-                sums[j] -= benchmark[session[start + where[j]]]
-
-            state.count, state.day = count + m, day[start + where[m - 1]]
-            state.known, state.atr = known_for, last_atr
-            for k in range(TAIL_CLOSES):
-                state.closes[k] = closes[m + k]
-            for k in range(TAIL_VOLUMES):
-                state.volumes[k] = volumes[m + k]
-            for k in range(TAIL_MOVES):
-                state.moves[k] = moves[m + k]
-            if m < stop - start:
+            if 0 < m == stop - start:
+                _figures(
+                    m,
+                    room,
+                    day[bars],
+                    session[bars],
+                    volume[bars],
+                    price_scale[bars],
+                    volume_scale[bars],
+                    benchmark,
+                    states[symbol],
+                    start,
+                    out,
+                )
+            elif m < stop - start:
+                places = start + where[:m]
+                if m > 0:
+                    _figures(
+                        m,
+                        room,
+                        day[places],
+                        session[places],
+                        volume[places],
+                        price_scale[places],
+                        volume_scale[places],
+                        benchmark,
+                        states[symbol],
+                        start,
+                        out,
+                    )
                 for column in range(len(out)):
-                    _spread(out[column, start:stop], where[:m])
+                    _spread(out[column, bars], where[:m])
 
     return advance_symbols
 

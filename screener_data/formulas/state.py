@@ -9,7 +9,7 @@ __all__ = ["STATE", "TAIL_CLOSES", "TAIL_MOVES", "TAIL_VOLUMES", "TAIL_WEEKS", "
 
 #: The version of the formulas and of the record. Whoever changes what a column or a field means counts it up:
 #: states and figures of another version are computed anew from the first bar.
-VERSION = 1
+VERSION = 2
 
 TAIL_CLOSES = 256  # the strength looks 252 bars back, the longest average 199
 TAIL_VOLUMES = 20
@@ -26,8 +26,7 @@ STATE = np.dtype(
         # averages, strength, true range
         ("closes", np.float64, TAIL_CLOSES),  # comparable
         # volume
-        ("volumes", np.float64, TAIL_VOLUMES),  # comparable; 0 where unknown
-        ("known", np.int64),  # bars since the last unknown volume
+        ("volumes", np.float64, TAIL_VOLUMES),  # comparable; NaN where unknown
         # true range
         ("atr", np.float64),  # comparable; before bar 14 the sum of the true ranges so far
         # vars
@@ -39,7 +38,7 @@ STATE = np.dtype(
         ("decisive", np.int64),  # the last decisive reading of a completed week: 2, 4, or 0 for none yet
         # contraction
         ("falling", np.int64),  # 1: a swing low is being looked for, 0: a swing high
-        ("extreme", np.float64),  # comparable; the high, or minus the low, that may become the next swing
+        ("extreme", np.float64),  # comparable; the high, or low, that may become the next swing
         ("extreme_bar", np.int64),
         ("swings", np.int64),  # how many of the next two hold something: the swings of the last 120 bars, oldest first
         ("swing_prices", np.float64, VCP_WINDOW),  # comparable; highs and lows in turn

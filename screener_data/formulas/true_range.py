@@ -2,45 +2,37 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from screener_data.formulas.compiled import F8, compiled
 
-__all__ = ["FIRST_ATR", "average_true_range", "next_atr"]
+__all__ = ["FIRST_ATR", "first_ranges", "next_atr", "true_range"]
 
 #: The index of the first bar with an ATR: bar 0 has no close before it, so bars 1 to 14 make the first mean.
 FIRST_ATR = 14
 
 
 @compiled
-def next_atr(atr: float, count: int, high: float, low: float, before: float) -> float:
-    """Move the ATR one bar on; before bar 14 it is the sum of the true ranges so far.
-
-    count: bars before this one; high, low, before (the close before): comparable.
-    """
-    if count == 0:
-        return 0.0
-    true_range, up, down = high - low, abs(high - before), abs(low - before)
-    true_range = up if up > true_range else true_range
-    true_range = down if down > true_range else true_range
-    if count < FIRST_ATR:
-        return atr + true_range
-    if count == FIRST_ATR:
-        return (atr + true_range) / 14
-    return (atr * 13 + true_range) / 14
+def true_range(high: float, low: float, before: float) -> float:
+    """TR = max(H − L, |H − C|, |L − C|), C the close before."""
+    widest, up, down = high - low, abs(high - before), abs(low - before)
+    widest = up if up > widest else widest
+    return down if down > widest else widest
 
 
 @compiled
-def average_true_range(ranges: F8, closes: F8, count: int, scale: F8, atr: F8, atr_pct: F8) -> None:
-    """Write the two columns: paise of each bar's own day, and percent; NaN before bar 14.
+def next_atr(atr: float, true_range: float) -> float:
+    """(13·ATR + TR) / 14, in the form that waits least for the ATR before, and that keeps a constant as it is."""
+    return atr + (true_range - atr) * (1 / FIRST_ATR)
 
-    ranges (the ATR), closes: (m,), comparable; scale: (m,); count: bars before these.
+
+@compiled
+def first_ranges(highs: F8, lows: F8, closes: F8, atr: float, count: int, ranges: F8) -> float:
+    """Write the sums of true ranges so far of the bars before bar 14, and their mean at bar 14; return the last.
+
+    highs, lows, ranges: of bars up to bar 14 only; closes: the close before, then theirs; all comparable; count: bars
+    before these; atr: the sum before them.
     """
-    size = len(ranges)
-    for j in range(size):
-        atr[j] = ranges[j] / scale[j]
-    for j in range(size):
-        atr_pct[j] = 100 * ranges[j] / closes[j]
-    early = min(max(FIRST_ATR - count, 0), size)
-    atr[:early] = np.nan
-    atr_pct[:early] = np.nan
+    for j in range(len(ranges)):
+        atr += true_range(highs[j], lows[j], closes[j]) if count + j > 0 else 0.0
+        atr = atr / FIRST_ATR if count + j == FIRST_ATR else atr
+        ranges[j] = atr
+    return atr
