@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from load import Server, WrongError, say
+from load import Server, WrongError, exit_with, say
 from metrics_job import fill
 from sqlalchemy import Engine, create_engine, text
 
@@ -80,8 +80,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except WrongError as error:
-        say(f"WRONG: {error}")
-        sys.exit(2)
+    exit_with(main)

@@ -31,7 +31,7 @@ from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import data
 import psycopg2
@@ -52,6 +52,15 @@ class WrongError(Exception):
 def say(text: str) -> None:
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
+
+
+def exit_with(main: Callable[[], int]) -> NoReturn:
+    """End the program with main's exit code; with 2 and what was wrong where the speed is not worth telling."""
+    try:
+        sys.exit(main())
+    except WrongError as error:
+        say(f"WRONG: {error}")
+        sys.exit(2)
 
 
 # --- what is measured -----------------------------------------------------------------------------------------------
@@ -744,12 +753,8 @@ def main() -> int:
         temp = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="screener-bench-")))
         temp.chmod(0o755)  # as root, the server runs as another user
         os.environ["SCREENER_HOME"] = str(temp / "home")
-        try:
-            bench = Bench(options, temp, stack)
-            found = bench.run()
-        except WrongError as error:
-            say(f"WRONG: {error}")
-            return 2
+        bench = Bench(options, temp, stack)
+        found = bench.run()
     sys.stdout.write((json.dumps(document(bench, found), indent=2) if options.json else table(found)) + "\n")
     missed = [task.name for task in found if task.met is False]
     judged = (options.symbols, options.sessions) == FULL
@@ -759,4 +764,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

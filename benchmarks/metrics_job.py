@@ -27,7 +27,7 @@ from typing import Any
 import data
 import numpy as np
 import pyarrow as pa
-from load import Server, WrongError, peak_mb, say
+from load import Server, WrongError, exit_with, peak_mb, say
 from metrics import FULL, QUICK, make
 from sqlalchemy import create_engine
 
@@ -225,8 +225,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except WrongError as error:
-        say(f"WRONG: {error}")
-        sys.exit(2)
+    exit_with(main)
