@@ -264,22 +264,13 @@ def _ranges_and_strengths(
 
 @compiled
 def _figures(
-    m: int,
-    room: Any,
-    day: Int32,
-    session: Int32,
-    volume: F8,
-    price_scale: F8,
-    volume_scale: F8,
-    benchmark: F8,
-    state: Any,
-    start: int,
-    out: F8,
+    m: int, room: Any, columns: tuple[Int32, Int32, F8, F8, F8], benchmark: F8, state: Any, start: int, out: F8
 ) -> None:
     """Write all columns of a symbol's m bars, from place start of out on, and advance the state.
 
-    room: its highs, lows and closes are comparable already; the other columns are those of the m bars.
+    room: its highs, lows and closes are comparable already; columns: day, session, volume and both scales of the bars.
     """
+    day, session, volume, price_scale, volume_scale = columns
     highs, lows, closes, volumes, moves, ranges, swings, places, work = room
     closes, volumes, moves = closes[: TAIL_CLOSES + m], volumes[: TAIL_VOLUMES + m], moves[: TAIL_MOVES + m]
     highs, lows, ranges = highs[:m], lows[:m], ranges[:m]
@@ -335,35 +326,13 @@ def _pass(digest: int) -> Any:
                 high[bars], low[bars], close[bars], price_scale[bars], highs, lows, closes[TAIL_CLOSES:], where
             )
             if 0 < m == stop - start:
-                _figures(
-                    m,
-                    room,
-                    day[bars],
-                    session[bars],
-                    volume[bars],
-                    price_scale[bars],
-                    volume_scale[bars],
-                    benchmark,
-                    states[symbol],
-                    start,
-                    out,
-                )
+                columns = day[bars], session[bars], volume[bars], price_scale[bars], volume_scale[bars]
+                _figures(m, room, columns, benchmark, states[symbol], start, out)
             elif m < stop - start:
                 places = start + where[:m]
                 if m > 0:
-                    _figures(
-                        m,
-                        room,
-                        day[places],
-                        session[places],
-                        volume[places],
-                        price_scale[places],
-                        volume_scale[places],
-                        benchmark,
-                        states[symbol],
-                        start,
-                        out,
-                    )
+                    picked = day[places], session[places], volume[places], price_scale[places], volume_scale[places]
+                    _figures(m, room, picked, benchmark, states[symbol], start, out)
                 for column in range(len(out)):
                     _spread(out[column, bars], where[:m])
 
